@@ -1,0 +1,107 @@
+//! The outbox: what a transaction decided must happen outside the store, kept until it has happened.
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Event, Topic};
+use crate::hash::Sha256Hex;
+use crate::id::JobId;
+use crate::job::QueueName;
+use crate::time::Timestamp;
+
+/// The lane of events in [`OutboxEntry::lane`].
+pub const EVENT_LANE: &str = "event";
+
+/// One intent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OutboxEntry {
+    /// Document id; repeats of the same intent have the same id.
+    pub id: String,
+    /// What is relayed together and in order: a queue's name for dispatches, `event` for events.
+    pub lane: String,
+    /// Order within the lane.
+    pub tag: u64,
+    /// When it was written.
+    pub created_at: Timestamp,
+    /// What is to happen.
+    pub intent: Intent,
+}
+
+/// What is to happen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Intent {
+    /// Create the task of a job.
+    Dispatch {
+        /// The job.
+        job_id: JobId,
+        /// Its queue.
+        queue: QueueName,
+        /// Number of the dispatch.
+        dispatch: u32,
+        /// Not before this time.
+        not_before: Timestamp,
+        /// W3C trace context of the request.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        traceparent: Option<String>,
+    },
+    /// Publish an event.
+    Publish {
+        /// Where.
+        topic: Topic,
+        /// Events with the same key are delivered in order.
+        ordering_key: String,
+        /// The event.
+        event: Event,
+    },
+}
+
+impl OutboxEntry {
+    /// The intent to create a job's task.
+    #[must_use]
+    pub fn dispatch(job: &crate::job::Job, not_before: Timestamp, now: Timestamp) -> Self {
+        Self {
+            id: dispatch_entry_id(&job.id, job.dispatch),
+            lane: job.queue.as_str().to_owned(),
+            tag: job.tag,
+            created_at: now,
+            intent: Intent::Dispatch {
+                job_id: job.id.clone(),
+                queue: job.queue,
+                dispatch: job.dispatch,
+                not_before,
+                traceparent: job.traceparent.clone(),
+            },
+        }
+    }
+
+    /// The intent to publish an event.
+    #[must_use]
+    pub fn publish(topic: Topic, ordering_key: &str, event: Event, now: Timestamp) -> Self {
+        Self {
+            id: event.event_id.as_str().to_owned(),
+            lane: EVENT_LANE.to_owned(),
+            tag: u64::try_from(now.as_millis()).unwrap_or(0),
+            created_at: now,
+            intent: Intent::Publish {
+                topic,
+                ordering_key: ordering_key.to_owned(),
+                event,
+            },
+        }
+    }
+}
+
+/// Document id of the intent to dispatch a job for the given time.
+#[must_use]
+pub fn dispatch_entry_id(job_id: &JobId, dispatch: u32) -> String {
+    format!("{job_id}.{dispatch}")
+}
+
+/// The task's name: a digest, because a queue spreads load by name and sequential or shared
+/// prefixes would concentrate it. The same dispatch always has the same name, so creating it twice
+/// makes one task.
+#[must_use]
+pub fn task_name(job_id: &JobId, dispatch: u32) -> String {
+    let digest = Sha256Hex::of_parts([job_id.as_str().as_bytes(), &dispatch.to_le_bytes()]);
+    digest.as_str().chars().take(40).collect()
+}

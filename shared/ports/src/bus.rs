@@ -1,0 +1,55 @@
+//! The event bus, with the semantics of Pub/Sub.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use oscillink_domain::Event;
+use oscillink_domain::event::Topic;
+
+use crate::error::PortError;
+
+/// An event as a subscriber gets it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Received {
+    /// The event.
+    pub event: Event,
+    /// Attributes for filtering: `eventType`, `source`.
+    pub attributes: BTreeMap<String, String>,
+    /// Events with the same key come in the order of their publication.
+    pub ordering_key: String,
+}
+
+/// Handles events of a subscription; `false` has the event delivered again.
+#[async_trait]
+pub trait EventHandler: Send + Sync + 'static {
+    /// Handles one event.
+    async fn handle(&self, received: Received) -> bool;
+}
+
+/// Publishes events and delivers them to subscriptions.
+///
+/// - A published event reaches every subscription that existed then, at least once; repeats carry
+///   the same `event_id`.
+/// - Events of one ordering key are delivered in the order of publication, and the next one not
+///   before the one ahead was handled.
+#[async_trait]
+pub trait Bus: Send + Sync + 'static {
+    /// Publishes an event; durable when it returns.
+    async fn publish(
+        &self,
+        topic: Topic,
+        ordering_key: &str,
+        event: &Event,
+    ) -> Result<(), PortError>;
+
+    /// Subscribes `handler` under `subscription` for as long as the process runs. With `ephemeral`
+    /// the subscription is this process's own and goes with it.
+    async fn subscribe(
+        &self,
+        topic: Topic,
+        subscription: &str,
+        ephemeral: bool,
+        handler: Arc<dyn EventHandler>,
+    ) -> Result<(), PortError>;
+}
