@@ -44,14 +44,12 @@ pub enum Intent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         traceparent: Option<String>,
     },
-    /// Publish an event.
+    /// Publish events.
     Publish {
-        /// Where.
-        topic: Topic,
         /// Events with the same key are delivered in order.
         ordering_key: String,
-        /// The event.
-        event: Event,
+        /// The events and where they go.
+        events: Vec<(Topic, Event)>,
     },
 }
 
@@ -74,18 +72,22 @@ impl OutboxEntry {
         }
     }
 
-    /// The intent to publish an event.
+    /// The intent to publish events of one occurrence. `id` names the occurrence.
     #[must_use]
-    pub fn publish(topic: Topic, ordering_key: &str, event: Event, now: Timestamp) -> Self {
+    pub fn publish(
+        id: String,
+        ordering_key: &str,
+        events: Vec<(Topic, Event)>,
+        now: Timestamp,
+    ) -> Self {
         Self {
-            id: event.event_id.as_str().to_owned(),
+            id,
             lane: EVENT_LANE.to_owned(),
             tag: u64::try_from(now.as_millis()).unwrap_or(0),
             created_at: now,
             intent: Intent::Publish {
-                topic,
                 ordering_key: ordering_key.to_owned(),
-                event,
+                events,
             },
         }
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hash::Sha256Hex;
 use crate::id::KeyId;
+use crate::job::QueueName;
 use crate::ledger::ChainHead;
 use crate::time::Timestamp;
 use crate::units::Units;
@@ -86,6 +87,39 @@ pub enum Exceeded {
     Month,
 }
 
+/// One key's place in the fair order of one queue (start-time fair queueing).
+///
+/// Each job gets a start tag: the queue's virtual time, or the end of the key's own backlog when
+/// that is later; the backlog then ends a job's cost further on. Jobs are dispatched by ascending
+/// tag, so keys with a backlog take turns in proportion to cost, and a key without one goes next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lane {
+    /// Jobs accepted and not ended.
+    pub live_jobs: u64,
+    /// End of the key's backlog in virtual time.
+    pub finish_tag: u64,
+}
+
+impl Lane {
+    /// Takes in a job of `cost` at the queue's virtual time and returns its start tag.
+    pub fn enter(&mut self, virtual_time: u64, cost: u64) -> u64 {
+        let backlog = if self.live_jobs == 0 {
+            0
+        } else {
+            self.finish_tag
+        };
+        let tag = backlog.max(virtual_time);
+        self.finish_tag = tag.saturating_add(cost.max(1));
+        self.live_jobs += 1;
+        tag
+    }
+
+    /// A job of the lane ended.
+    pub fn leave(&mut self) {
+        self.live_jobs = self.live_jobs.saturating_sub(1);
+    }
+}
+
 /// One key's meter, or one shard of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meter {
@@ -99,10 +133,9 @@ pub struct Meter {
     pub current: Tally,
     /// Units by month. Months with nothing reserved are dropped after the next two.
     pub months: BTreeMap<String, Tally>,
-    /// Jobs accepted and not ended.
-    pub live_jobs: u32,
-    /// Finish tag of the key's newest job in the fair order.
-    pub finish_tag: u64,
+    /// The key's place in the fair order of each queue.
+    #[serde(default)]
+    pub lanes: BTreeMap<QueueName, Lane>,
     /// End of the key's ledger chain in this shard.
     pub head: ChainHead,
 }
@@ -117,8 +150,7 @@ impl Meter {
             window: 0,
             current: Tally::default(),
             months: BTreeMap::new(),
-            live_jobs: 0,
-            finish_tag: 0,
+            lanes: BTreeMap::new(),
             head: ChainHead {
                 seq: 0,
                 hash: Sha256Hex::zero(),
@@ -297,6 +329,24 @@ mod tests {
             "the new window keeps its own"
         );
         assert_eq!(m.month_tally("2026-01").reserved, Units::ZERO);
+    }
+
+    #[test]
+    fn a_backlog_takes_turns_with_a_newcomer() {
+        let (mut heavy, mut light) = (Lane::default(), Lane::default());
+        let heavy_tags: Vec<u64> = (0..5).map(|_| heavy.enter(0, 10)).collect();
+        assert_eq!(heavy_tags, [0, 10, 20, 30, 40]);
+        assert_eq!(
+            light.enter(10, 10),
+            10,
+            "goes in beside the job being served, not behind all"
+        );
+        (0..5).for_each(|_| heavy.leave());
+        assert_eq!(
+            heavy.enter(12, 10),
+            12,
+            "an empty backlog holds nothing against its key"
+        );
     }
 
     proptest! {

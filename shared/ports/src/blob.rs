@@ -9,14 +9,17 @@ use crate::error::PortError;
 
 /// Longest blob name, bytes.
 pub const MAX_BLOB_NAME_LEN: usize = 512;
+/// Longest segment of a blob name, bytes; file systems end at 255.
+pub const MAX_BLOB_SEGMENT_LEN: usize = 200;
 
-/// Whether `name` is allowed: segments of `[A-Za-z0-9._-]` separated by `/`, none of them empty,
-/// `.` or `..`, so that a name can never leave its folder or bucket prefix.
+/// Whether `name` is allowed: segments of `[A-Za-z0-9._-]` separated by `/`, none of them too long,
+/// empty, `.` or `..`, so that a name can never leave its folder or bucket prefix.
 #[must_use]
 pub fn valid_blob_name(name: &str) -> bool {
     name.len() <= MAX_BLOB_NAME_LEN
         && name.split('/').all(|segment| {
             !matches!(segment, "" | "." | "..")
+                && segment.len() <= MAX_BLOB_SEGMENT_LEN
                 && segment
                     .bytes()
                     .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
@@ -75,7 +78,8 @@ mod tests {
             "a b",
             "a\\b",
             "a\0b",
-            &"x".repeat(513),
+            &"x".repeat(201),
+            &"x/".repeat(300),
         ] {
             assert!(!valid_blob_name(bad), "{bad:?}");
         }

@@ -9,6 +9,9 @@ use oscillink_domain::event::Topic;
 
 use crate::error::PortError;
 
+/// Attribute of a dead letter: the subscription that refused the event.
+pub const DEAD_LETTER_SUBSCRIPTION: &str = "deadLetterSubscription";
+
 /// An event as a subscriber gets it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Received {
@@ -33,6 +36,9 @@ pub trait EventHandler: Send + Sync + 'static {
 ///   the same `event_id`.
 /// - Events of one ordering key are delivered in the order of publication, and the next one not
 ///   before the one ahead was handled.
+/// - An event that a subscription refuses as often as the bus is configured to try is a dead letter:
+///   it leaves that subscription, later events of its key follow, and it waits for the handler of
+///   the topic's dead letters, for days if need be.
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
     /// Publishes an event; durable when it returns.
@@ -50,6 +56,14 @@ pub trait Bus: Send + Sync + 'static {
         topic: Topic,
         subscription: &str,
         ephemeral: bool,
+        handler: Arc<dyn EventHandler>,
+    ) -> Result<(), PortError>;
+
+    /// Subscribes `handler` to the dead letters of `topic`, those of the past included. A dead letter
+    /// comes with one more attribute, [`DEAD_LETTER_SUBSCRIPTION`]; refused, it is delivered again.
+    async fn subscribe_dead_letters(
+        &self,
+        topic: Topic,
         handler: Arc<dyn EventHandler>,
     ) -> Result<(), PortError>;
 }

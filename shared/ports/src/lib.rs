@@ -11,8 +11,8 @@ mod error;
 mod queue;
 mod store;
 
-pub use blob::{BlobStore, MAX_BLOB_NAME_LEN, valid_blob_name};
-pub use bus::{Bus, EventHandler, Received};
+pub use blob::{BlobStore, MAX_BLOB_NAME_LEN, MAX_BLOB_SEGMENT_LEN, valid_blob_name};
+pub use bus::{Bus, DEAD_LETTER_SUBSCRIPTION, EventHandler, Received};
 pub use environment::{Clock, Entropy, OsClock};
 pub use error::PortError;
 pub use queue::{

@@ -255,6 +255,8 @@ pub struct Job {
     /// The result once done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<ResultRef>,
+    /// How long its result is kept, ms.
+    pub result_ttl_ms: i64,
     /// Why it failed for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
@@ -268,6 +270,8 @@ pub struct Job {
     pub reservation: Reservation,
     /// Its place in the fair order.
     pub tag: u64,
+    /// The meter whose lane counts it.
+    pub lane_shard: u32,
     /// The request that submitted it.
     pub request_id: String,
     /// W3C trace context of that request.

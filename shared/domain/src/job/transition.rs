@@ -153,12 +153,11 @@ impl Job {
         generation: u64,
         now: Timestamp,
         result: ResultRef,
-        result_ttl_ms: i64,
     ) -> Result<Self, StaleLease> {
         self.check_holder(generation)?;
         let mut next = self.ended(JobStatus::Done, now);
         next.result = Some(result);
-        next.expires_at = now.plus_millis(result_ttl_ms);
+        next.expires_at = now.plus_millis(self.result_ttl_ms);
         Ok(next)
     }
 

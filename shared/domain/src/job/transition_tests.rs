@@ -51,11 +51,13 @@ fn job() -> Job {
         cancel_requested: false,
         payload: content(),
         result: None,
+        result_ttl_ms: 100,
         error: None,
         history: Vec::new(),
         dead_letter: false,
         reservation: Reservation::default(),
         tag: 0,
+        lane_shard: 0,
         request_id: "r".into(),
         traceparent: None,
         custom_id: None,
@@ -92,15 +94,12 @@ fn a_valid_lease_keeps_others_out_and_an_expired_one_does_not() {
     let taken = held.claim(at(10 + LEASE), LEASE, "b").unwrap();
     assert_eq!((taken.generation, taken.worker.as_deref()), (2, Some("b")));
     assert!(
-        taken.complete(1, at(20 + LEASE), result(), 1).is_err(),
+        taken.complete(1, at(20 + LEASE), result()).is_err(),
         "the first holder is stale"
     );
     assert!(taken.renew(1, at(20 + LEASE), LEASE, None).is_err());
     assert_eq!(
-        taken
-            .complete(2, at(20 + LEASE), result(), 5)
-            .unwrap()
-            .status,
+        taken.complete(2, at(20 + LEASE), result()).unwrap().status,
         JobStatus::Done
     );
 }
@@ -117,7 +116,7 @@ fn terminal_states_never_change() {
     let done = job()
         .claim(at(0), LEASE, "a")
         .unwrap()
-        .complete(1, at(5), result(), 100)
+        .complete(1, at(5), result())
         .unwrap();
     assert_eq!(done.expires_at, at(105));
     assert_eq!(
@@ -128,7 +127,7 @@ fn terminal_states_never_change() {
         done.request_cancel(at(9)),
         Cancelled::Already(JobStatus::Done)
     );
-    assert!(done.complete(1, at(9), result(), 100).is_err());
+    assert!(done.complete(1, at(9), result()).is_err());
     assert_eq!(
         done.sweep(Timestamp::FAR_FUTURE, 1, &RetryPolicy::default(), 0),
         Swept::Leave

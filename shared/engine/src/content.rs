@@ -1,0 +1,116 @@
+//! Contents: payloads and results, small ones as documents in the transaction of the job they
+//! belong to, large ones as blobs written before it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use oscillink_domain::job::ContentRef;
+use oscillink_domain::{JobId, Sha256Hex, Timestamp};
+use oscillink_ports::{Collection, DocKey, PortError, Write};
+use serde::{Deserialize, Serialize};
+
+use crate::Engine;
+
+/// A small content as it is stored.
+#[derive(Serialize, Deserialize)]
+struct ContentDocument {
+    data: String,
+    expires_at: Timestamp,
+}
+
+/// A content on its way into the store.
+pub(crate) struct Staged {
+    /// How the job refers to it.
+    pub reference: ContentRef,
+    /// To be written in the job's transaction, for small contents.
+    pub write: Option<Write>,
+}
+
+impl Engine {
+    /// Prepares `bytes` for a job. Large contents are durable when this returns; should the job's
+    /// transaction then not happen, the sweeper removes them. `part` distinguishes contents of one
+    /// job and must be unique to the attempt, because blobs are write-once.
+    pub(crate) async fn stage(
+        &self,
+        job_id: &JobId,
+        part: &str,
+        bytes: Bytes,
+        expires_at: Timestamp,
+    ) -> Result<Staged, PortError> {
+        let sha256 = Sha256Hex::of(&bytes);
+        let len = bytes.len() as u64;
+        if bytes.len() <= self.config().inline_content_bytes {
+            let name = format!("{job_id}.{part}");
+            let document = ContentDocument {
+                data: STANDARD.encode(&bytes),
+                expires_at,
+            };
+            let write = Write::put(DocKey::new(Collection::Contents, &name), &document)?;
+            let reference = ContentRef {
+                name,
+                sha256,
+                len,
+                inline: true,
+            };
+            return Ok(Staged {
+                reference,
+                write: Some(write),
+            });
+        }
+        let name = format!("jobs/{}/{job_id}/{part}", self.now().day());
+        self.inner.ports.blobs.create(&name, bytes).await?;
+        Ok(Staged {
+            reference: ContentRef {
+                name,
+                sha256,
+                len,
+                inline: false,
+            },
+            write: None,
+        })
+    }
+
+    /// Reads a content and checks it against its digest.
+    ///
+    /// # Errors
+    /// The content is gone, does not match its digest, or the store failed.
+    pub async fn content(&self, reference: &ContentRef) -> Result<Bytes, PortError> {
+        let bytes = if reference.inline {
+            let key = DocKey::new(Collection::Contents, &reference.name);
+            let value = self
+                .store()
+                .get(&key)
+                .await?
+                .ok_or_else(|| PortError::NotFound {
+                    detail: key.to_string(),
+                })?;
+            let document: ContentDocument =
+                serde_json::from_value(value).map_err(PortError::corrupt)?;
+            Bytes::from(STANDARD.decode(document.data).map_err(PortError::corrupt)?)
+        } else {
+            self.inner.ports.blobs.get(&reference.name).await?
+        };
+        if bytes.len() as u64 != reference.len || Sha256Hex::of(&bytes) != reference.sha256 {
+            return Err(PortError::Corrupt {
+                detail: format!("{} does not match its digest", reference.name),
+            });
+        }
+        Ok(bytes)
+    }
+
+    /// Removes blobs; documents go in the transaction given by [`content_delete`].
+    pub(crate) async fn delete_blob(&self, reference: &ContentRef) -> Result<(), PortError> {
+        if reference.inline {
+            Ok(())
+        } else {
+            self.inner.ports.blobs.delete(&reference.name).await
+        }
+    }
+}
+
+/// The write that removes a small content.
+pub(crate) fn content_delete(reference: &ContentRef) -> Option<Write> {
+    reference
+        .inline
+        .then(|| Write::Delete(DocKey::new(Collection::Contents, &reference.name)))
+}

@@ -1,0 +1,189 @@
+//! The relay carries out what transactions intended: it creates the tasks of accepted jobs, in fair
+//! order and within a window, and publishes events.
+//!
+//! An intent is removed after it was carried out. A crash in between repeats it, which does no
+//! harm: a task's name and an event's id are made of what they stand for.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use oscillink_domain::outbox::{EVENT_LANE, Intent, OutboxEntry, task_name};
+use oscillink_domain::{JobId, QueueName};
+use oscillink_ports::{
+    Collection, DocKey, MAX_TRANSACTION_WRITES, Op, PortError, Query, Store, StoreExt, Task, Write,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::Engine;
+use crate::error::EngineError;
+use crate::jobs::Page;
+
+/// The queues whose tasks are jobs.
+pub const JOB_QUEUES: [QueueName; 3] =
+    [QueueName::Priority, QueueName::Settle, QueueName::Diffusion];
+
+/// A task's body: which job, not its content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskBody {
+    /// The job to work on.
+    pub job_id: JobId,
+}
+
+impl Engine {
+    /// Creates the tasks of the next jobs of `queue` as far as its window allows. Returns how many.
+    ///
+    /// # Errors
+    /// The store or the queue failed; what was not carried out stays in the outbox.
+    pub async fn relay_dispatches(&self, queue: QueueName) -> Result<usize, EngineError> {
+        let window = self.config().dispatch_window.max(1);
+        let waiting =
+            Query::new(Collection::Outbox, "tag", window).filter("lane", Op::Eq, queue.as_str());
+        let entries: Page<OutboxEntry> = Page::parse(self.store().query(&waiting).await?)?;
+        if entries.items.is_empty() {
+            return Ok(0);
+        }
+        let place = window.saturating_sub(self.dispatched(queue, window).await?);
+        let chosen = &entries.items[..place.min(entries.items.len())];
+        if let Some(first) = entries.items.first() {
+            // The head of the line is where virtual time stands; after a restart this restores it.
+            self.advance_virtual_time(queue, first.tag);
+        }
+        let tasks = chosen
+            .iter()
+            .filter_map(|entry| self.task_of(entry))
+            .collect::<Vec<_>>();
+        let outcomes = self.inner.ports.queue.create(tasks).await;
+        let mut removed = Vec::new();
+        let mut failure = None;
+        for (entry, outcome) in chosen.iter().zip(outcomes) {
+            match outcome {
+                Ok(()) | Err(PortError::AlreadyExists { .. }) => {
+                    self.advance_virtual_time(queue, entry.tag);
+                    removed.push(entry.id.clone());
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        let count = removed.len();
+        self.remove(removed).await?;
+        failure.map_or(Ok(count), |error| Err(error.into()))
+    }
+
+    /// How many jobs of `queue` have a task: those that are live, less those still in the outbox.
+    /// Counts no further than it must to see that the window is full.
+    async fn dispatched(&self, queue: QueueName, window: usize) -> Result<usize, PortError> {
+        let waiting = Query::new(Collection::Outbox, "tag", usize::MAX).filter(
+            "lane",
+            Op::Eq,
+            queue.as_str(),
+        );
+        let waiting = self.store().count(&waiting).await? as usize;
+        let live = Query::new(
+            Collection::Jobs,
+            "created_at",
+            waiting.saturating_add(window),
+        )
+        .filter("queue", Op::Eq, queue.as_str())
+        .filter("live", Op::Eq, true);
+        let live = self.store().count(&live).await? as usize;
+        Ok(live.saturating_sub(waiting))
+    }
+
+    fn task_of(&self, entry: &OutboxEntry) -> Option<Task> {
+        let Intent::Dispatch {
+            job_id,
+            queue,
+            dispatch,
+            not_before,
+            traceparent,
+        } = &entry.intent
+        else {
+            return None;
+        };
+        let body = serde_json::to_vec(&TaskBody {
+            job_id: job_id.clone(),
+        })
+        .ok()?;
+        Some(Task {
+            queue: *queue,
+            name: task_name(job_id, *dispatch),
+            body: Bytes::from(body),
+            not_before: Some(*not_before).filter(|at| *at > self.now()),
+            traceparent: traceparent.clone(),
+        })
+    }
+
+    /// Publishes waiting events, oldest first. Returns how many entries were carried out. When one
+    /// fails, later ones of its ordering key wait, so that order holds.
+    ///
+    /// # Errors
+    /// The store failed, or the bus did; what was not published stays in the outbox.
+    pub async fn relay_events(&self) -> Result<usize, EngineError> {
+        let waiting = Query::new(Collection::Outbox, "tag", MAX_TRANSACTION_WRITES).filter(
+            "lane",
+            Op::Eq,
+            EVENT_LANE,
+        );
+        let entries: Page<OutboxEntry> = Page::parse(self.store().query(&waiting).await?)?;
+        let mut held_back = BTreeSet::new();
+        let mut published = Vec::new();
+        let mut failure = None;
+        for entry in &entries.items {
+            let Intent::Publish {
+                ordering_key,
+                events,
+            } = &entry.intent
+            else {
+                continue;
+            };
+            if held_back.contains(ordering_key) {
+                continue;
+            }
+            let mut outcome = Ok(());
+            for (topic, event) in events {
+                outcome = self
+                    .inner
+                    .ports
+                    .bus
+                    .publish(*topic, ordering_key, event)
+                    .await;
+                if outcome.is_err() {
+                    break;
+                }
+            }
+            match outcome {
+                Ok(()) => published.push(entry.id.clone()),
+                Err(error) => {
+                    held_back.insert(ordering_key.clone());
+                    failure = Some(error);
+                }
+            }
+        }
+        let count = published.len();
+        self.remove(published).await?;
+        failure.map_or(Ok(count), |error| Err(error.into()))
+    }
+
+    async fn remove(&self, ids: Vec<String>) -> Result<(), EngineError> {
+        for chunk in ids.chunks(MAX_TRANSACTION_WRITES) {
+            let writes: Vec<Write> = chunk
+                .iter()
+                .map(|id| Write::Delete(DocKey::new(Collection::Outbox, id)))
+                .collect();
+            delete_all(self.store(), writes).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Applies writes that need nothing read.
+pub(crate) async fn delete_all(store: &dyn Store, writes: Vec<Write>) -> Result<(), EngineError> {
+    if writes.is_empty() {
+        return Ok(());
+    }
+    store
+        .transaction::<_, std::convert::Infallible>(Vec::new(), move |_| Ok((writes.clone(), ())))
+        .await
+        .map_err(EngineError::from)
+}
