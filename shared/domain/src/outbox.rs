@@ -38,6 +38,8 @@ pub enum Intent {
         queue: QueueName,
         /// Number of the dispatch.
         dispatch: u32,
+        /// Memory that the job needs, for the worker's admission.
+        memory_bytes: u64,
         /// Not before this time.
         not_before: Timestamp,
         /// W3C trace context of the request.
@@ -66,6 +68,7 @@ impl OutboxEntry {
                 job_id: job.id.clone(),
                 queue: job.queue,
                 dispatch: job.dispatch,
+                memory_bytes: job.memory_bytes,
                 not_before,
                 traceparent: job.traceparent.clone(),
             },

@@ -28,6 +28,8 @@ pub const JOB_QUEUES: [QueueName; 3] =
 pub struct TaskBody {
     /// The job to work on.
     pub job_id: JobId,
+    /// Memory that it needs, bytes.
+    pub memory_bytes: u64,
 }
 
 impl Engine {
@@ -95,6 +97,7 @@ impl Engine {
             job_id,
             queue,
             dispatch,
+            memory_bytes,
             not_before,
             traceparent,
         } = &entry.intent
@@ -103,6 +106,7 @@ impl Engine {
         };
         let body = serde_json::to_vec(&TaskBody {
             job_id: job_id.clone(),
+            memory_bytes: *memory_bytes,
         })
         .ok()?;
         Some(Task {

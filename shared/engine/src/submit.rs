@@ -42,6 +42,8 @@ pub struct Submission {
     pub n: usize,
     /// Columns.
     pub d: usize,
+    /// Estimated peak memory of computing it, bytes.
+    pub memory_bytes: u64,
     /// The encoded request.
     pub payload: Bytes,
     /// Id of the HTTP request.
@@ -336,6 +338,7 @@ impl Engine {
             n: submission.n,
             d: submission.d,
             units: Units::of(submission.n, submission.d),
+            memory_bytes: submission.memory_bytes,
             created_at: now,
             started_at: None,
             completed_at: None,

@@ -217,6 +217,8 @@ pub struct Job {
     pub d: usize,
     /// N·D.
     pub units: Units,
+    /// Estimated peak memory of computing it, bytes: what a worker sets aside before it begins.
+    pub memory_bytes: u64,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// When its present or last attempt began.

@@ -36,6 +36,7 @@ fn job() -> Job {
         n: 2,
         d: 3,
         units: Units::of(2, 3),
+        memory_bytes: 0,
         created_at: at(0),
         started_at: None,
         completed_at: None,
