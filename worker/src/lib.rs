@@ -1,1 +1,15 @@
-//! Being written.
+//! The worker: receives tasks and runs the jobs they name.
+//!
+//! A delivery is admitted when its memory fits ([`admission`]), claimed from the engine, computed
+//! on a bounded pool ([`compute`]) under heartbeats ([`lease`]), and its outcome written. Whatever
+//! fails in between is repeated by the queue, by the engine's retries, or by the sweeper.
+
+mod admission;
+mod compute;
+mod config;
+mod control;
+mod deliver;
+mod lease;
+
+pub use config::WorkerConfig;
+pub use deliver::Worker;

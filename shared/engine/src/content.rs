@@ -58,7 +58,20 @@ impl Engine {
             });
         }
         let name = format!("jobs/{}/{job_id}/{part}", self.now().day());
-        self.inner.ports.blobs.create(&name, bytes).await?;
+        match self.inner.ports.blobs.create(&name, bytes).await {
+            Ok(()) => {}
+            // An earlier try got this far; the name is unique to the attempt, so only its content
+            // can be there.
+            Err(PortError::AlreadyExists { .. }) => {
+                let stored = self.inner.ports.blobs.get(&name).await?;
+                if Sha256Hex::of(&stored) != sha256 {
+                    return Err(PortError::Corrupt {
+                        detail: format!("{name} holds something else"),
+                    });
+                }
+            }
+            Err(error) => return Err(error),
+        }
         Ok(Staged {
             reference: ContentRef {
                 name,

@@ -89,7 +89,10 @@ fn job_write(key: &DocKey, old: Option<&Value>, new: Option<&Value>) {
     if let Some(result) = &new.result {
         // A result carries the generation of the lease under which it was computed.
         let own = format!("answer.{}", old.generation);
-        assert!(result.answer.name.ends_with(&own), "{key}: a stale lease's result was taken");
+        assert!(
+            result.answer.name.ends_with(&own),
+            "{key}: a stale lease's result was taken"
+        );
     }
     assert_eq!(new.live, !new.status.is_terminal());
 }

@@ -98,6 +98,9 @@ impl<E> From<PortError> for TxError<E> {
     }
 }
 
+/// Where a transaction's decision leaves its answer.
+type Slot<T, E> = Arc<Mutex<Option<Result<T, TxError<E>>>>>;
+
 /// Typed transactions over any [`Store`].
 pub trait StoreExt {
     /// Runs `decide` over the documents `reads` and applies the writes it returns with its answer.
@@ -128,7 +131,7 @@ impl<S: Store + ?Sized> StoreExt for S {
         T: Send + 'static,
         E: Send + 'static,
     {
-        let answer: Arc<Mutex<Option<Result<T, TxError<E>>>>> = Arc::default();
+        let answer: Slot<T, E> = Arc::default();
         let slot = Arc::clone(&answer);
         let decide: Decide = Arc::new(move |snapshot| {
             let (writes, outcome) = match decide(snapshot) {

@@ -1,0 +1,157 @@
+//! The compute pool, and one job's computation on it.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use oscillink_domain::Job;
+use oscillink_domain::job::{Failure, Progress, Stage};
+use oscillink_engine::Computed;
+use oscillink_wire::{Operation, RunContext, RunError, WireError, decode_payload, npy, run};
+use rayon::ThreadPool;
+use tokio::sync::oneshot;
+
+use crate::control::Control;
+
+/// What a computation came to.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It has a result.
+    Computed(Box<Finished>),
+    /// The input has none; trying again cannot help.
+    Invalid(Failure),
+    /// It stopped because its control said so.
+    Stopped,
+    /// It failed by a defect or for want of resources.
+    Failed(Failure),
+}
+
+/// A finished computation.
+#[derive(Debug)]
+pub struct Finished {
+    /// What goes to the engine.
+    pub computed: Computed,
+    /// Milliseconds by stage.
+    pub timings_ms: BTreeMap<&'static str, f64>,
+}
+
+/// The threads that compute, shared by all jobs of the worker.
+#[derive(Clone, Debug)]
+pub struct ComputePool(Arc<ThreadPool>);
+
+impl ComputePool {
+    /// A pool of `threads` threads.
+    ///
+    /// # Errors
+    /// The threads cannot be started.
+    pub fn new(threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|index| format!("compute-{index}"))
+            .build()?;
+        Ok(Self(Arc::new(pool)))
+    }
+
+    /// Computes `job` from its encoded request.
+    pub async fn compute(
+        &self,
+        job: &Job,
+        payload: Bytes,
+        context: RunContext,
+        control: Arc<Control>,
+    ) -> Outcome {
+        let (sender, receiver) = oneshot::channel();
+        let operation = Operation::from(job.kind);
+        let request_id = job.request_id.clone();
+        self.0.spawn(move || {
+            // A panic is a defect of ours: the job fails, the worker lives.
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                solve(&payload, operation, &context, request_id, &control)
+            }));
+            let outcome = outcome.unwrap_or_else(|_| {
+                Outcome::Failed(failure("internal", "the computation panicked".into()))
+            });
+            // The receiver is gone only when the delivery itself was dropped.
+            let _ = sender.send(outcome);
+        });
+        receiver.await.unwrap_or_else(|_| {
+            Outcome::Failed(failure("internal", "the compute pool is gone".into()))
+        })
+    }
+}
+
+fn solve(
+    payload: &[u8],
+    operation: Operation,
+    context: &RunContext,
+    request_id: String,
+    control: &Control,
+) -> Outcome {
+    control.set_progress(Progress {
+        stage: Stage::Load,
+        fraction: 0.0,
+    });
+    let request = match decode_payload(payload) {
+        Ok(request) => request,
+        Err(error) => return Outcome::Invalid(wire_failure(&error)),
+    };
+    let output = match run(&request, operation, context, control) {
+        Ok(output) => output,
+        Err(RunError::Cancelled) => return Outcome::Stopped,
+        Err(RunError::Invalid(field)) => {
+            return Outcome::Invalid(Failure {
+                code: "invalid_input".into(),
+                detail: field.detail,
+                field: Some(field.field),
+            });
+        }
+    };
+    drop(request);
+    control.set_progress(Progress {
+        stage: Stage::Store,
+        fraction: 0.0,
+    });
+    let mut answer = output.answer;
+    answer.meta.request_id = Some(request_id);
+    let timings_ms = answer.timings_ms.clone();
+    let answer = match answer.to_json() {
+        Ok(json) => Bytes::from(json),
+        Err(error) => return Outcome::Failed(failure("internal", error.to_string())),
+    };
+    let arrays = output
+        .arrays
+        .into_iter()
+        .map(|(name, array)| (name.as_str().to_owned(), Bytes::from(npy::write(&array))))
+        .collect();
+    let computed = Computed {
+        answer,
+        arrays,
+        duration_ms: output.duration_ms,
+    };
+    Outcome::Computed(Box::new(Finished {
+        computed,
+        timings_ms,
+    }))
+}
+
+/// A failure without a field.
+pub fn failure(code: &str, detail: String) -> Failure {
+    Failure {
+        code: code.to_owned(),
+        detail,
+        field: None,
+    }
+}
+
+fn wire_failure(error: &WireError) -> Failure {
+    let field = match error {
+        WireError::BadRequest { errors } => errors.first().map(|e| e.field.clone()),
+        _ => None,
+    };
+    Failure {
+        code: "invalid_input".into(),
+        detail: error.to_string(),
+        field,
+    }
+}

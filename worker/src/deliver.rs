@@ -1,0 +1,363 @@
+//! One delivery, from task to written outcome.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use oscillink_domain::job::{Failure, FailureClass};
+use oscillink_domain::tier::Overrides;
+use oscillink_domain::{Job, JobStatus, Limits};
+use oscillink_engine::{Attempt, Claim, Engine, EngineError, TaskBody};
+use oscillink_ports::{Delivery, TaskTarget, Verdict};
+use oscillink_telemetry::{KindStage, KindStatus, Metrics, StatusLabel};
+use oscillink_wire::RunContext;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+
+use crate::admission::{Admission, NotAdmitted};
+use crate::compute::{ComputePool, Finished, Outcome, failure};
+use crate::config::WorkerConfig;
+use crate::control::{Control, Stop};
+use crate::lease;
+
+/// Tries to write an outcome before it is left to the sweeper.
+const WRITE_ATTEMPTS: u32 = 5;
+/// Pause before the second try; doubles.
+const WRITE_PAUSE: Duration = Duration::from_millis(100);
+
+/// The worker. Cheap to clone; clones share their state.
+#[derive(Clone)]
+pub struct Worker {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Engine,
+    config: WorkerConfig,
+    metrics: Metrics,
+    pool: ComputePool,
+    admission: Admission,
+    draining: AtomicBool,
+    next: AtomicU64,
+    running: Mutex<HashMap<u64, Arc<Control>>>,
+    one_ended: Notify,
+}
+
+/// Removes a job from the running ones when its delivery ends, however it ends.
+struct Registered<'a> {
+    inner: &'a Inner,
+    id: u64,
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        self.inner.running().remove(&self.id);
+        self.inner.one_ended.notify_waiters();
+    }
+}
+
+impl Inner {
+    fn running(&self) -> MutexGuard<'_, HashMap<u64, Arc<Control>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn register(&self, control: &Arc<Control>) -> Registered<'_> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.running().insert(id, Arc::clone(control));
+        Registered { inner: self, id }
+    }
+}
+
+impl Worker {
+    /// A worker with its own compute pool.
+    ///
+    /// # Errors
+    /// The pool's threads cannot be started.
+    pub fn new(
+        engine: Engine,
+        config: WorkerConfig,
+        metrics: Metrics,
+    ) -> Result<Self, rayon::ThreadPoolBuildError> {
+        let inner = Inner {
+            pool: ComputePool::new(config.threads)?,
+            admission: Admission::new(
+                config.memory_bytes,
+                config.max_concurrent,
+                config.admission_wait,
+            ),
+            engine,
+            config,
+            metrics,
+            draining: AtomicBool::new(false),
+            next: AtomicU64::new(0),
+            running: Mutex::default(),
+            one_ended: Notify::new(),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Handles one task. [`Verdict::Acknowledge`] once nothing is left to do for it: the outcome is
+    /// written, or the job is someone else's.
+    pub async fn handle(&self, body: &[u8]) -> Verdict {
+        let task: TaskBody = match serde_json::from_slice(body) {
+            Ok(task) => task,
+            Err(error) => {
+                // It will not become readable by repeating it.
+                tracing::error!(%error, "a task's body is not one of ours");
+                return Verdict::Acknowledge;
+            }
+        };
+        if self.inner.draining.load(Ordering::SeqCst) {
+            return Verdict::Retry;
+        }
+        let place = self.inner.admission.admit(task.memory_bytes).await;
+        if matches!(place, Err(NotAdmitted::Busy)) {
+            return Verdict::Retry;
+        }
+        let attempt = match self
+            .inner
+            .engine
+            .claim(&task.job_id, &self.inner.config.name)
+            .await
+        {
+            Ok(Claim::Granted(attempt)) => attempt,
+            Ok(Claim::Refused(refused)) => {
+                tracing::debug!(job_id = %task.job_id, %refused, "nothing to do for this task");
+                return Verdict::Acknowledge;
+            }
+            Ok(Claim::Unknown) => {
+                tracing::warn!(job_id = %task.job_id, "a task names a job that does not exist");
+                return Verdict::Acknowledge;
+            }
+            Err(error) => {
+                tracing::warn!(job_id = %task.job_id, %error, "claim failed");
+                return Verdict::Retry;
+            }
+        };
+        if let Err(error @ NotAdmitted::TooLarge { .. }) = &place {
+            let reason = failure("too_large", error.to_string());
+            return self.fail(&attempt, FailureClass::Permanent, reason).await;
+        }
+        self.work(&attempt).await
+    }
+
+    async fn work(&self, attempt: &Attempt) -> Verdict {
+        let job = &attempt.job;
+        let control = Arc::new(Control::default());
+        let _registered = self.inner.register(&control);
+        if self.inner.draining.load(Ordering::SeqCst) {
+            control.stop(Stop::Drain);
+        }
+        let payload = match self.inner.engine.content(&job.payload).await {
+            Ok(payload) => payload,
+            Err(error) if error.is_transient() => {
+                return self
+                    .fail(
+                        attempt,
+                        FailureClass::Transient,
+                        failure("unavailable", error.to_string()),
+                    )
+                    .await;
+            }
+            Err(error) => {
+                return self
+                    .fail(
+                        attempt,
+                        FailureClass::Permanent,
+                        failure("payload_missing", error.to_string()),
+                    )
+                    .await;
+            }
+        };
+        let outcome = {
+            let heartbeats = lease::keep(
+                self.inner.engine.clone(),
+                attempt.clone(),
+                Arc::clone(&control),
+                self.inner.config.heartbeat_every,
+            );
+            let computation =
+                self.inner
+                    .pool
+                    .compute(job, payload, self.context(job), Arc::clone(&control));
+            tokio::pin!(computation);
+            tokio::select! {
+                outcome = &mut computation => outcome,
+                () = heartbeats => computation.await,
+            }
+        };
+        match outcome {
+            Outcome::Computed(finished) => self.complete(attempt, *finished).await,
+            Outcome::Invalid(reason) => self.fail(attempt, FailureClass::Permanent, reason).await,
+            Outcome::Failed(reason) => self.fail(attempt, FailureClass::Transient, reason).await,
+            Outcome::Stopped => match control.stopped() {
+                Some(Stop::LeaseLost) => Verdict::Acknowledge,
+                Some(Stop::Drain) => {
+                    self.written(job, || self.inner.engine.hand_back(attempt))
+                        .await
+                }
+                Some(Stop::Cancelled) | None => {
+                    let verdict = self.written(job, || self.inner.engine.stop(attempt)).await;
+                    self.count_end(job, JobStatus::Cancelled);
+                    verdict
+                }
+            },
+        }
+    }
+
+    fn context(&self, job: &Job) -> RunContext {
+        let baseline = &self.inner.engine.config().baseline;
+        let signs = Limits::of(job.tier, baseline, &Overrides::default()).signed_receipts;
+        RunContext {
+            receipt_secret: self.inner.config.receipt_secret.clone().filter(|_| signs),
+            null_cap: self.inner.config.null_cap,
+        }
+    }
+
+    async fn complete(&self, attempt: &Attempt, finished: Finished) -> Verdict {
+        let job = &attempt.job;
+        let verdict = self
+            .written(job, || {
+                self.inner
+                    .engine
+                    .complete(attempt, finished.computed.clone())
+            })
+            .await;
+        if verdict == Verdict::Acknowledge {
+            self.count_end(job, JobStatus::Done);
+            self.count_work(job, &finished);
+        }
+        verdict
+    }
+
+    async fn fail(&self, attempt: &Attempt, class: FailureClass, reason: Failure) -> Verdict {
+        let job = &attempt.job;
+        tracing::warn!(job_id = %job.id, ?class, code = reason.code, detail = reason.detail, "attempt failed");
+        let ended = tokio::sync::Mutex::new(None);
+        let verdict = self
+            .written(job, || async {
+                let after = self
+                    .inner
+                    .engine
+                    .fail(attempt, class, reason.clone())
+                    .await?;
+                *ended.lock().await = after;
+                Ok(true)
+            })
+            .await;
+        if let Some(after) = ended
+            .into_inner()
+            .filter(|after| after.status.is_terminal())
+        {
+            self.count_end(job, after.status);
+        }
+        verdict
+    }
+
+    /// Writes an outcome, trying again while the store is away. What cannot be written is left to
+    /// the sweeper: the lease runs out.
+    async fn written<F>(&self, job: &Job, write: impl Fn() -> F) -> Verdict
+    where
+        F: Future<Output = Result<bool, EngineError>>,
+    {
+        let mut pause = WRITE_PAUSE;
+        for attempt in 1..=WRITE_ATTEMPTS {
+            match write().await {
+                Ok(_) => return Verdict::Acknowledge,
+                Err(error) => {
+                    tracing::warn!(job_id = %job.id, attempt, %error, "outcome not written")
+                }
+            }
+            sleep(pause).await;
+            pause *= 2;
+        }
+        Verdict::Retry
+    }
+
+    fn count_end(&self, job: &Job, status: JobStatus) {
+        let labels = KindStatus {
+            kind: job.kind.as_str(),
+            status: status.as_str(),
+        };
+        self.inner.metrics.jobs.get_or_create(&labels).inc();
+    }
+
+    fn count_work(&self, job: &Job, finished: &Finished) {
+        let metrics = &self.inner.metrics;
+        metrics.usage_nodes.inc_by(job.n as u64);
+        metrics.usage_units.inc_by(job.units.get());
+        let observe = |stage: &'static str, ms: f64| {
+            let labels = KindStage {
+                kind: job.kind.as_str(),
+                stage,
+            };
+            metrics
+                .job_duration
+                .get_or_create(&labels)
+                .observe(ms / 1e3);
+        };
+        observe("total", finished.computed.duration_ms);
+        for (name, ms) in &finished.timings_ms {
+            observe(name.trim_end_matches("_ms"), *ms);
+        }
+        if let Some(ms) = finished.timings_ms.get("diffusion_gate_ms") {
+            metrics.diffusion_gate.observe(*ms);
+            metrics
+                .diffusion_requests
+                .get_or_create(&StatusLabel { status: "ok" })
+                .inc();
+        }
+    }
+
+    /// Begins shutdown: takes nothing new, lets running jobs finish for `grace`, then has them
+    /// stop and be handed back. Returns when none runs, or after twice `grace`.
+    pub async fn drain(&self, grace: Duration) {
+        self.inner.draining.store(true, Ordering::SeqCst);
+        self.inner.admission.close();
+        if timeout(grace, self.idle()).await.is_ok() {
+            return;
+        }
+        for control in self.inner.running().values() {
+            control.stop(Stop::Drain);
+        }
+        if timeout(grace, self.idle()).await.is_err() {
+            tracing::warn!(
+                jobs = self.inner.running().len(),
+                "left running; their leases will run out"
+            );
+        }
+    }
+
+    async fn idle(&self) {
+        loop {
+            let ended = self.inner.one_ended.notified();
+            if self.inner.running().is_empty() {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// Jobs being computed.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.inner.running().len()
+    }
+
+    /// The worker's settings.
+    #[must_use]
+    pub fn config(&self) -> &WorkerConfig {
+        &self.inner.config
+    }
+}
+
+#[async_trait]
+impl TaskTarget for Worker {
+    async fn deliver(&self, delivery: Delivery) -> Verdict {
+        self.handle(&delivery.body).await
+    }
+}
