@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::time::Duration;
 
+use oscillink_domain::{QueueName, Timestamp};
+use oscillink_ports::{Collection, Op, PortError, Query};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::Engine;
@@ -13,8 +15,21 @@ use crate::relay::JOB_QUEUES;
 const RELAY_POLL: Duration = Duration::from_millis(200);
 /// Pause after a failed pass, so that a failing dependency is not hammered.
 const RELAY_PAUSE: Duration = Duration::from_millis(500);
+/// Jobs counted at the most; beyond that a backlog is "at least so many".
+const BACKLOG_LIMIT: usize = 1_000_000;
+/// Sweeps between two searches for orphaned blobs.
+const SWEEPS_PER_ORPHAN_SEARCH: u32 = 300;
 /// Pause between sweeps.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
+
+/// The jobs of a queue that have not ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// How many.
+    pub jobs: u64,
+    /// When the oldest was accepted.
+    pub oldest: Option<Timestamp>,
+}
 
 impl Engine {
     /// Relays intents until `shutdown` completes.
@@ -52,7 +67,14 @@ impl Engine {
     pub async fn run_sweeper(&self, shutdown: impl Future<Output = ()>) {
         let work = async {
             let mut next = Instant::now();
+            let mut sweeps: u32 = 0;
             loop {
+                if sweeps.is_multiple_of(SWEEPS_PER_ORPHAN_SEARCH)
+                    && let Err(error) = self.remove_orphans().await
+                {
+                    tracing::warn!(%error, "search for orphaned blobs failed; the next one goes on");
+                }
+                sweeps = sweeps.wrapping_add(1);
                 match self.sweep().await {
                     Ok(report) if report != crate::SweepReport::default() => {
                         tracing::info!(?report, "sweep");
@@ -68,6 +90,26 @@ impl Engine {
             () = work => {}
             () = shutdown => {}
         }
+    }
+
+    /// How many jobs of `queue` have not ended, and since when the oldest waits.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn backlog(&self, queue: QueueName) -> Result<Backlog, PortError> {
+        let live = Query::new(Collection::Jobs, "created_at", BACKLOG_LIMIT)
+            .filter("queue", Op::Eq, queue.as_str())
+            .filter("live", Op::Eq, true);
+        let jobs = self.store().count(&live).await?;
+        let first = self.store().query(&Query { limit: 1, ..live }).await?;
+        let oldest = first
+            .documents
+            .first()
+            .and_then(|(_, body)| body.get("created_at")?.as_i64());
+        Ok(Backlog {
+            jobs,
+            oldest: oldest.map(Timestamp::from_millis),
+        })
     }
 
     /// Wakes the relay: a place in the dispatch window may have come free.

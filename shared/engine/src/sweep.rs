@@ -141,7 +141,8 @@ impl Engine {
     }
 }
 
-fn contents_of(job: &Job) -> impl Iterator<Item = &ContentRef> {
+/// Everything that a job refers to.
+pub(crate) fn contents_of(job: &Job) -> impl Iterator<Item = &ContentRef> {
     let results = job
         .result
         .iter()

@@ -14,4 +14,4 @@ pub use clock::ManualClock;
 pub use faults::{FaultCounts, FaultRates, Faults};
 pub use memory::{MemoryBlobs, MemoryBus, MemoryQueue, MemoryStore};
 pub use random::{SeededEntropy, SplitMix64};
-pub use schedule::{Scheduler, give_way};
+pub use schedule::{Scheduler, give_way, run};

@@ -78,3 +78,14 @@ impl<'a> Scheduler<'a> {
         before - self.actors.len()
     }
 }
+
+/// Polls `future` to its end. It may wait only by [`give_way`].
+pub fn run<T>(future: impl Future<Output = T>) -> T {
+    let mut context = Context::from_waker(Waker::noop());
+    let mut future = std::pin::pin!(future);
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return value;
+        }
+    }
+}
