@@ -5,12 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use oscillink_domain::job::{Failure, FailureClass};
 use oscillink_domain::tier::Overrides;
 use oscillink_domain::{Job, JobStatus, Limits};
 use oscillink_engine::{Attempt, Claim, Engine, EngineError, TaskBody};
-use oscillink_ports::{Delivery, TaskTarget, Verdict};
+use oscillink_ports::{Delivery, Verdict};
 use oscillink_telemetry::{KindStage, KindStatus, Metrics, StatusLabel};
 use oscillink_wire::RunContext;
 use tokio::sync::Notify;
@@ -102,8 +101,8 @@ impl Worker {
 
     /// Handles one task. [`Verdict::Acknowledge`] once nothing is left to do for it: the outcome is
     /// written, or the job is someone else's.
-    pub async fn handle(&self, body: &[u8]) -> Verdict {
-        let task: TaskBody = match serde_json::from_slice(body) {
+    pub async fn handle(&self, delivery: &Delivery) -> Verdict {
+        let task: TaskBody = match serde_json::from_slice(&delivery.body) {
             Ok(task) => task,
             Err(error) => {
                 // It will not become readable by repeating it.
@@ -342,6 +341,33 @@ impl Worker {
         }
     }
 
+    /// Whether this worker can work now: it is not draining, and its store and blobs answer.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub async fn check(&self) -> Result<(), String> {
+        if self.inner.draining.load(Ordering::SeqCst) {
+            return Err("draining".to_owned());
+        }
+        let ports = self.inner.engine.ports();
+        ports
+            .store
+            .check()
+            .await
+            .map_err(|error| format!("store: {error}"))?;
+        ports
+            .blobs
+            .check()
+            .await
+            .map_err(|error| format!("blobs: {error}"))
+    }
+
+    /// The worker's metrics.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
     /// Jobs being computed.
     #[must_use]
     pub fn running(&self) -> usize {
@@ -352,12 +378,5 @@ impl Worker {
     #[must_use]
     pub fn config(&self) -> &WorkerConfig {
         &self.inner.config
-    }
-}
-
-#[async_trait]
-impl TaskTarget for Worker {
-    async fn deliver(&self, delivery: Delivery) -> Verdict {
-        self.handle(&delivery.body).await
     }
 }

@@ -9,7 +9,9 @@ mod compute;
 mod config;
 mod control;
 mod deliver;
+mod http;
 mod lease;
 
 pub use config::WorkerConfig;
 pub use deliver::Worker;
+pub use http::{InProcess, NotAuthorised, PushAuth, router};

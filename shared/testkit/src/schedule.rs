@@ -7,11 +7,12 @@ use std::task::{Context, Poll, Waker};
 /// Gives way once: the scheduler may run any other actor, or drop this one, before it goes on.
 pub async fn give_way() {
     let mut given = false;
-    std::future::poll_fn(|_| {
+    std::future::poll_fn(|context| {
         if given {
             Poll::Ready(())
         } else {
             given = true;
+            context.waker().wake_by_ref();
             Poll::Pending
         }
     })

@@ -1,0 +1,263 @@
+//! Deliveries as stories: the worker's own routes over an engine in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use bytes::Bytes;
+use oscillink_domain::tier::{Baseline, Overrides};
+use oscillink_domain::{
+    Job, JobKind, JobStatus, KeyId, Limits, QueueName, Sha256Hex, Tier, Timestamp,
+};
+use oscillink_engine::{Engine, EngineConfig, Ports, Submission, TaskBody};
+use oscillink_ports::{Delivery, TaskTarget as _, Verdict};
+use oscillink_telemetry::Metrics;
+use oscillink_testkit::{
+    Faults, ManualClock, MemoryBlobs, MemoryBus, MemoryQueue, MemoryStore, SeededEntropy,
+};
+use oscillink_wire::{
+    Body as RequestBody, Format, Operation, Parameters, SizeLimits, encode_payload, parse,
+};
+use oscillink_worker::{InProcess, NotAuthorised, PushAuth, Worker, WorkerConfig, router};
+use tower::ServiceExt as _;
+
+struct Shop {
+    engine: Engine,
+    worker: Worker,
+}
+
+fn shop(change: impl FnOnce(&mut WorkerConfig)) -> Shop {
+    let none = Faults::none;
+    let ports = Ports {
+        store: Arc::new(MemoryStore::new(none())),
+        blobs: Arc::new(MemoryBlobs::new(none())),
+        queue: Arc::new(MemoryQueue::new(none())),
+        bus: Arc::new(MemoryBus::new(none())),
+        clock: Arc::new(ManualClock::at(Timestamp::from_millis(1_790_000_000_000))),
+        entropy: Arc::new(SeededEntropy::new(1)),
+    };
+    let engine = Engine::new(ports, EngineConfig::default());
+    let mut config = WorkerConfig::new("w", 2, 1 << 30);
+    config.heartbeat_every = Duration::from_millis(10);
+    change(&mut config);
+    let worker = Worker::new(engine.clone(), config, Metrics::new()).unwrap();
+    Shop { engine, worker }
+}
+
+fn payload(rows: usize, columns: usize, max_iters: usize) -> Bytes {
+    let row = |i: usize| {
+        (0..columns)
+            .map(|j| ((i * 7 + j * 3) % 11) as f64 - 5.0)
+            .collect::<Vec<_>>()
+    };
+    let body = serde_json::json!({
+        "Y": (0..rows).map(row).collect::<Vec<_>>(),
+        "options": {"max_iters": max_iters, "tol": 1e-30, "bundle_k": 2},
+    });
+    let bytes = serde_json::to_vec(&body).unwrap();
+    let body = parse(
+        Format::Json,
+        &bytes,
+        Parameters::default(),
+        &SizeLimits::NONE,
+    )
+    .unwrap();
+    encode_payload(&body.request)
+}
+
+impl Shop {
+    async fn submit(&self, payload: Bytes, memory_bytes: u64) -> Job {
+        let submission = Submission {
+            key_id: KeyId::from_random([1; 16]),
+            key_hash: Sha256Hex::of(b"k"),
+            tier: Tier::Pro,
+            limits: Limits::of(Tier::Pro, &Baseline::default(), &Overrides::default()),
+            kind: JobKind::Settle,
+            n: 4,
+            d: 3,
+            memory_bytes,
+            payload,
+            request_id: "req-1".into(),
+            traceparent: None,
+            idempotency: None,
+            custom_id: None,
+            callback_url: None,
+        };
+        self.engine.submit(submission).await.unwrap().job
+    }
+
+    async fn job(&self, job: &Job) -> Job {
+        self.engine
+            .job(&job.key_id, &job.id)
+            .await
+            .unwrap()
+            .unwrap()
+    }
+
+    async fn rows(&self, job: &Job) -> usize {
+        self.engine
+            .ledger(&job.key_id, 10, None)
+            .await
+            .unwrap()
+            .items
+            .len()
+    }
+}
+
+fn delivery(job: &Job) -> Delivery {
+    let body = TaskBody {
+        job_id: job.id.clone(),
+        memory_bytes: job.memory_bytes,
+    };
+    Delivery {
+        queue: QueueName::Settle,
+        name: "t".into(),
+        body: Bytes::from(serde_json::to_vec(&body).unwrap()),
+        retry_count: 0,
+        traceparent: None,
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_runs_the_job_once_however_often_it_comes() {
+    let shop = shop(|_| {});
+    let job = shop.submit(payload(4, 3, 12), 1).await;
+    let target = InProcess::new(shop.worker.clone());
+    for _ in 0..3 {
+        assert_eq!(target.deliver(delivery(&job)).await, Verdict::Acknowledge);
+    }
+    let done = shop.job(&job).await;
+    assert_eq!((done.status, done.attempts), (JobStatus::Done, 1));
+    assert_eq!(shop.rows(&job).await, 1);
+    let answer = shop
+        .engine
+        .content(&done.result.unwrap().answer)
+        .await
+        .unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+    assert_eq!(answer["meta"]["request_id"], "req-1");
+    assert_eq!(answer["bundle"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_payload_that_cannot_be_read_fails_for_good() {
+    let shop = shop(|_| {});
+    let job = shop.submit(Bytes::from_static(b"not a payload"), 1).await;
+    let target = InProcess::new(shop.worker.clone());
+    assert_eq!(target.deliver(delivery(&job)).await, Verdict::Acknowledge);
+    let ended = shop.job(&job).await;
+    assert_eq!((ended.status, ended.attempts), (JobStatus::Error, 1));
+    assert_eq!(ended.error.unwrap().code, "invalid_input");
+    assert_eq!(shop.rows(&job).await, 0, "what failed is not billed");
+}
+
+#[tokio::test]
+async fn a_job_larger_than_the_worker_is_refused_and_the_worker_lives() {
+    let shop = shop(|config| config.memory_bytes = 1 << 20);
+    let large = shop.submit(payload(4, 3, 12), 2 << 20).await;
+    let fits = shop.submit(payload(4, 3, 12), 1 << 20).await;
+    let target = InProcess::new(shop.worker.clone());
+    target.deliver(delivery(&large)).await;
+    target.deliver(delivery(&fits)).await;
+    assert_eq!(shop.job(&large).await.error.unwrap().code, "too_large");
+    assert_eq!(shop.job(&fits).await.status, JobStatus::Done);
+}
+
+#[tokio::test]
+async fn draining_hands_a_running_job_back() {
+    let shop = shop(|_| {});
+    let job = shop.submit(payload(4_000, 64, 10_000), 1).await;
+    let target = InProcess::new(shop.worker.clone());
+    let running = tokio::spawn({
+        let delivery = delivery(&job);
+        async move { target.deliver(delivery).await }
+    });
+    while shop.worker.running() == 0 {
+        tokio::task::yield_now().await;
+    }
+    shop.worker.drain(Duration::from_millis(50)).await;
+    running.await.unwrap();
+    let back = shop.job(&job).await;
+    assert_eq!((back.status, back.attempts), (JobStatus::Queued, 0));
+    let target = InProcess::new(shop.worker.clone());
+    assert_eq!(
+        target.deliver(delivery(&job)).await,
+        Verdict::Retry,
+        "a draining worker takes nothing"
+    );
+}
+
+#[tokio::test]
+async fn a_running_job_stops_when_its_client_cancels() {
+    let shop = shop(|_| {});
+    let job = shop.submit(payload(4_000, 64, 10_000), 1).await;
+    let target = InProcess::new(shop.worker.clone());
+    let running = tokio::spawn({
+        let delivery = delivery(&job);
+        async move { target.deliver(delivery).await }
+    });
+    while shop.job(&job).await.status != JobStatus::Running {
+        tokio::task::yield_now().await;
+    }
+    shop.engine.cancel(&job.key_id, &job.id).await.unwrap();
+    assert_eq!(running.await.unwrap(), Verdict::Acknowledge);
+    assert_eq!(shop.job(&job).await.status, JobStatus::Cancelled);
+    assert_eq!(shop.rows(&job).await, 0);
+}
+
+struct Password;
+
+#[async_trait]
+impl PushAuth for Password {
+    async fn check(&self, authorization: Option<&str>) -> Result<(), NotAuthorised> {
+        match authorization {
+            Some("Bearer good") => Ok(()),
+            _ => Err(NotAuthorised("wrong token".into())),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_endpoint_checks_caller_queue_and_body() {
+    let shop = shop(|config| config.queues = vec![QueueName::Settle]);
+    let app = router(shop.worker.clone(), Some(Arc::new(Password)));
+    let send = async |path: &str, token: &str, body: Vec<u8>| {
+        let request = Request::post(path)
+            .header("authorization", token)
+            .body(Body::from(body))
+            .unwrap();
+        app.clone().oneshot(request).await.unwrap().status()
+    };
+    assert_eq!(
+        send("/tasks/settle", "Bearer bad", vec![]).await,
+        StatusCode::UNAUTHORIZED
+    );
+    assert_eq!(
+        send("/tasks/diffusion", "Bearer good", vec![]).await,
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(
+        send("/tasks/nowhere", "Bearer good", vec![]).await,
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(
+        send("/tasks/settle", "Bearer good", b"garbage".to_vec()).await,
+        StatusCode::NO_CONTENT
+    );
+    let huge = vec![b' '; oscillink_ports::MAX_TASK_BYTES + 1];
+    assert_eq!(
+        send("/tasks/settle", "Bearer good", huge).await,
+        StatusCode::PAYLOAD_TOO_LARGE
+    );
+    let open = |path: &str| {
+        app.clone()
+            .oneshot(Request::get(path).body(Body::empty()).unwrap())
+    };
+    for path in ["/health", "/ready", "/metrics"] {
+        assert_eq!(open(path).await.unwrap().status(), StatusCode::OK, "{path}");
+    }
+    // Naming an operation here keeps the job kinds and the wire operations in step.
+    assert_eq!(Operation::from(JobKind::Chain), Operation::ChainReceipt);
+}
