@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use oscillink_domain::QueueName;
+use oscillink_domain::settings::{ConfigError, Lookup, Variables};
+use oscillink_engine::JOB_QUEUES;
 use secrecy::SecretString;
 
 /// The worker's settings.
@@ -34,7 +36,7 @@ impl WorkerConfig {
     pub fn new(name: &str, threads: usize, memory_bytes: u64) -> Self {
         Self {
             name: name.to_owned(),
-            queues: vec![QueueName::Settle, QueueName::Diffusion, QueueName::Priority],
+            queues: JOB_QUEUES.to_vec(),
             threads: threads.max(1),
             memory_bytes,
             max_concurrent: threads.max(1) * 2,
@@ -43,5 +45,74 @@ impl WorkerConfig {
             receipt_secret: None,
             null_cap: None,
         }
+    }
+
+    /// From variables.
+    ///
+    /// # Errors
+    /// Names every variable that cannot be used.
+    pub fn from_lookup(variables: &Variables<'_>) -> Result<Self, ConfigError> {
+        let mut read = Lookup::new(variables);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = read.count("OSCILLINK_WORKER_THREADS", cores);
+        let memory = read.bytes("OSCILLINK_WORKER_MEMORY_BYTES", DEFAULT_MEMORY_BYTES);
+        let name = read
+            .text("OSCILLINK_WORKER_NAME")
+            .unwrap_or_else(|| format!("worker-{}", std::process::id()));
+        let defaults = Self::new(&name, threads, memory as u64);
+        let lease = read.seconds("OSCILLINK_JOB_LEASE", Duration::from_secs(30));
+        let config = Self {
+            queues: queues(&mut read, "OSCILLINK_WORKER_QUEUES").unwrap_or(defaults.queues.clone()),
+            max_concurrent: read.count("OSCILLINK_WORKER_CONCURRENCY", defaults.max_concurrent),
+            admission_wait: read
+                .seconds("OSCILLINK_WORKER_ADMISSION_WAIT", defaults.admission_wait),
+            // Several heartbeats fit into a lease, so that one may be lost.
+            heartbeat_every: (lease / 6).max(Duration::from_millis(100)),
+            receipt_secret: read.secret("RECEIPT_HMAC_SECRET", 1),
+            null_cap: read
+                .optional("OSCILLINK_RECEIPT_NULL_CAP")
+                .filter(|cap| *cap > 0),
+            ..defaults
+        };
+        read.finish(config)
+    }
+}
+
+/// Memory for jobs when the variable does not say, bytes.
+const DEFAULT_MEMORY_BYTES: usize = 4 << 30;
+
+fn queues(read: &mut Lookup<'_>, name: &str) -> Option<Vec<QueueName>> {
+    let text = read.text(name)?;
+    let mut queues = Vec::new();
+    for part in text.split(',').map(str::trim) {
+        match part.parse::<QueueName>() {
+            Ok(queue) => queues.push(queue),
+            Err(error) => read.refuse(name, error),
+        }
+    }
+    Some(queues)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queues_are_named_and_wrong_ones_refused() {
+        let with = |value: &'static str| {
+            WorkerConfig::from_lookup(&move |name| {
+                (name == "OSCILLINK_WORKER_QUEUES").then(|| value.to_owned())
+            })
+        };
+        assert_eq!(
+            with("settle, diffusion").unwrap().queues,
+            [QueueName::Settle, QueueName::Diffusion]
+        );
+        assert!(
+            with("settle,other")
+                .unwrap_err()
+                .to_string()
+                .contains("OSCILLINK_WORKER_QUEUES")
+        );
     }
 }

@@ -12,6 +12,7 @@ pub mod key;
 pub mod ledger;
 pub mod outbox;
 pub mod quota;
+pub mod settings;
 pub mod tier;
 pub mod time;
 pub mod units;

@@ -1,6 +1,10 @@
 //! The engine's settings.
 
+use std::time::Duration;
+
+use oscillink_domain::Units;
 use oscillink_domain::job::RetryPolicy;
+use oscillink_domain::settings::{ConfigError, Lookup, Variables};
 use oscillink_domain::tier::Baseline;
 use secrecy::SecretString;
 
@@ -31,6 +35,58 @@ pub struct EngineConfig {
     pub source: String,
 }
 
+impl EngineConfig {
+    /// From variables.
+    ///
+    /// # Errors
+    /// Names every variable that cannot be used.
+    pub fn from_lookup(variables: &Variables<'_>) -> Result<Self, ConfigError> {
+        let mut read = Lookup::new(variables);
+        let defaults = Self::default();
+        let base = defaults.baseline;
+        let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        let time = |ms: i64| Duration::from_millis(ms.unsigned_abs());
+        let mut units = |name| {
+            read.optional::<u64>(name)
+                .filter(|units| *units > 0)
+                .map(Units::new)
+        };
+        let baseline = Baseline {
+            window_units: units("OSCILLINK_KEY_NODE_UNITS_LIMIT"),
+            monthly_units: units("OSCILLINK_MONTHLY_CAP"),
+            max_nodes: read.count("OSCILLINK_MAX_NODES", base.max_nodes),
+            max_dim: read.count("OSCILLINK_MAX_DIM", base.max_dim),
+            max_job_nodes: read.count("OSCILLINK_MAX_JOB_NODES", base.max_job_nodes),
+            result_ttl_ms: ms(read.seconds("OSCILLINK_RESULT_TTL", time(base.result_ttl_ms))),
+        };
+        let config = Self {
+            baseline,
+            window_ms: ms(read.seconds("OSCILLINK_KEY_NODE_UNITS_WINDOW", time(defaults.window_ms))),
+            quota_shards: read.parsed("OSCILLINK_QUOTA_SHARDS", defaults.quota_shards),
+            lease_ms: ms(read.seconds("OSCILLINK_JOB_LEASE", time(defaults.lease_ms))),
+            redispatch_ms: ms(
+                read.seconds("OSCILLINK_JOB_REDISPATCH", time(defaults.redispatch_ms))
+            ),
+            job_max_age_ms: ms(read.seconds("OSCILLINK_JOB_MAX_AGE", time(defaults.job_max_age_ms))),
+            dispatch_window: read.count("OSCILLINK_DISPATCH_WINDOW", defaults.dispatch_window),
+            retry: RetryPolicy {
+                max_attempts: read
+                    .parsed("OSCILLINK_JOB_MAX_ATTEMPTS", defaults.retry.max_attempts),
+                ..defaults.retry
+            },
+            ledger_secret: read.secret("RECEIPT_HMAC_SECRET", 1),
+            ..defaults
+        };
+        if !(1..=64).contains(&config.quota_shards) {
+            read.refuse("OSCILLINK_QUOTA_SHARDS", "must be 1 to 64");
+        }
+        if config.retry.max_attempts == 0 {
+            read.refuse("OSCILLINK_JOB_MAX_ATTEMPTS", "must be at least 1");
+        }
+        read.finish(config)
+    }
+}
+
 impl Default for EngineConfig {
     fn default() -> Self {
         Self {
@@ -45,6 +101,38 @@ impl Default for EngineConfig {
             dispatch_window: 32,
             ledger_secret: None,
             source: "oscillink".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_read_and_named_when_wrong() {
+        let config = EngineConfig::from_lookup(&|name| match name {
+            "OSCILLINK_MAX_NODES" => Some("70".into()),
+            "OSCILLINK_KEY_NODE_UNITS_LIMIT" => Some("1000".into()),
+            "OSCILLINK_KEY_NODE_UNITS_WINDOW" => Some("60".into()),
+            "OSCILLINK_MONTHLY_CAP" => Some("0".into()),
+            _ => None,
+        })
+        .unwrap();
+        assert_eq!(config.baseline.max_nodes, 70);
+        assert_eq!(config.baseline.window_units, Some(Units::new(1_000)));
+        assert_eq!(
+            (config.window_ms, config.baseline.monthly_units),
+            (60_000, None)
+        );
+        for (name, value) in [
+            ("OSCILLINK_MAX_DIM", "0"),
+            ("OSCILLINK_QUOTA_SHARDS", "65"),
+            ("OSCILLINK_MONTHLY_CAP", "-1"),
+        ] {
+            let wrong =
+                EngineConfig::from_lookup(&|asked| (asked == name).then(|| value.to_owned()));
+            assert!(wrong.unwrap_err().to_string().contains(name));
         }
     }
 }
