@@ -1,0 +1,112 @@
+//! Conjugate gradients over panels of columns, all run to the same iteration count.
+//!
+//! The stopping rule looks at every column: stop after the first iteration at which the largest
+//! column residual is within the tolerance. Panels run on their own to their first such iteration;
+//! those that stopped earlier than the last are then resumed. If a resumed panel's residual has
+//! risen above the tolerance in between, all go on to the next candidate.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::operator::Shifted;
+use super::panel::{Input, Panel, WIDTH};
+use crate::error::SolveError;
+use crate::exec::Exec;
+use crate::observer::Stage;
+
+/// When to stop.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) tol: f64,
+    pub(crate) max_iters: usize,
+}
+
+/// Outcome over all panels.
+pub(crate) struct Run {
+    pub(crate) panels: Vec<Panel>,
+    pub(crate) iters: usize,
+    pub(crate) residual: f64,
+}
+
+/// Solves for all columns. At least one iteration is always done.
+pub(crate) fn solve(
+    shifted: &Shifted<'_>,
+    input: &Input<'_>,
+    limits: Limits,
+    stage: Stage,
+    exec: Exec<'_>,
+) -> Result<Run, SolveError> {
+    let count = input.columns.div_ceil(WIDTH);
+    let mut panels: Vec<Panel> = (0..count).map(|_| Panel::default()).collect();
+    let done = AtomicUsize::new(0);
+    exec.each_with(&mut panels, Vec::new, |image, index, panel| {
+        exec.check()?;
+        *panel = Panel::start(shifted, input, index * WIDTH);
+        advance(panel, shifted, image, exec, |panel| {
+            panel.iters() == limits.max_iters || reached(panel, limits.tol)
+        })?;
+        let finished = done.fetch_add(1, Ordering::Relaxed) + 1;
+        exec.progress(stage, finished as f32 / count as f32);
+        Ok(())
+    })?;
+    let mut iters = furthest(&panels);
+    loop {
+        exec.each_with(&mut panels, Vec::new, |image, _, panel| {
+            advance(panel, shifted, image, exec, |panel| panel.iters() >= iters)
+        })?;
+        if iters == limits.max_iters || panels.iter().all(|panel| reached(panel, limits.tol)) {
+            break;
+        }
+        exec.each_with(&mut panels, Vec::new, |image, _, panel| {
+            if reached(panel, limits.tol) {
+                return Ok(());
+            }
+            advance(panel, shifted, image, exec, |panel| {
+                panel.iters() == limits.max_iters || reached(panel, limits.tol)
+            })
+        })?;
+        iters = furthest(&panels);
+    }
+    let residual = panels
+        .iter()
+        .filter_map(|panel| panel.history.last())
+        .fold(0.0, worst);
+    for panel in &mut panels {
+        panel.release();
+    }
+    Ok(Run {
+        panels,
+        iters,
+        residual,
+    })
+}
+
+/// Iterates until `stop` holds; a fresh panel is always iterated once.
+fn advance(
+    panel: &mut Panel,
+    shifted: &Shifted<'_>,
+    image: &mut Vec<super::panel::Line>,
+    exec: Exec<'_>,
+    stop: impl Fn(&Panel) -> bool,
+) -> Result<(), SolveError> {
+    while panel.iters() == 0 || !stop(panel) {
+        exec.check()?;
+        panel.iterate(shifted, image);
+    }
+    Ok(())
+}
+
+fn reached(panel: &Panel, tol: f64) -> bool {
+    panel
+        .history
+        .last()
+        .is_some_and(|residual| *residual <= tol)
+}
+
+fn furthest(panels: &[Panel]) -> usize {
+    panels.iter().map(Panel::iters).max().unwrap_or(0)
+}
+
+/// Maximum that keeps a NaN instead of hiding it.
+fn worst(a: f64, b: &f64) -> f64 {
+    if *b > a || b.is_nan() { *b } else { a }
+}
