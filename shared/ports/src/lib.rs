@@ -6,6 +6,8 @@
 
 mod blob;
 mod bus;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod environment;
 mod error;
 mod queue;

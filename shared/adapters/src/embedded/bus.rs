@@ -1,0 +1,324 @@
+//! The bus in the same SQLite file as the documents, delivering to handlers in this process.
+
+mod deliver;
+mod pending;
+mod tables;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use oscillink_domain::Event;
+use oscillink_domain::event::Topic;
+use oscillink_ports::{Bus, Clock, EventHandler, PortError, Received};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+pub(crate) use tables::CREATE_TABLES;
+
+use super::config::BusConfig;
+use super::database::Database;
+use super::error::EmbeddedError;
+use pending::{Entry, Pending};
+
+/// The subscription that every topic's dead letters wait in.
+const DEAD_LETTERS: &str = "dead-letters";
+
+/// The bus of a data folder.
+///
+/// Events for named subscriptions are durable; after a restart those that were not handled are
+/// delivered again, once their subscription has its handler. Events for ephemeral subscriptions are
+/// kept in memory. An event that no subscription wants is not kept.
+pub struct LocalBus {
+    shared: Arc<Shared>,
+}
+
+/// What the bus and its deliveries share.
+struct Shared {
+    database: Arc<Database>,
+    clock: Arc<dyn Clock>,
+    config: BusConfig,
+    channels: Mutex<Channels>,
+}
+
+/// The subscriptions of each channel: a topic, or the dead letters of one.
+struct Channels {
+    by_name: BTreeMap<Channel, Vec<Arc<Subscription>>>,
+    next_seq: i64,
+    /// Something looks for events that no one took.
+    expiring: bool,
+    ended: bool,
+}
+
+/// Where events go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Channel {
+    Events(Topic),
+    DeadLetters(Topic),
+}
+
+/// One subscription.
+struct Subscription {
+    channel: Channel,
+    name: String,
+    /// Its row; `None` when it is ephemeral.
+    id: Option<i64>,
+    pending: Mutex<Pending>,
+    /// Something changed that the dispatcher should look at.
+    changed: Notify,
+    /// A delivery has ended.
+    settled: Notify,
+}
+
+impl Channel {
+    fn all() -> impl Iterator<Item = Self> {
+        Topic::ALL
+            .into_iter()
+            .flat_map(|topic| [Self::Events(topic), Self::DeadLetters(topic)])
+    }
+
+    /// The name in the tables.
+    fn name(self) -> String {
+        match self {
+            Self::Events(topic) => topic.as_str().to_owned(),
+            Self::DeadLetters(topic) => format!("{}-dead-letter", topic.as_str()),
+        }
+    }
+}
+
+impl Subscription {
+    fn new(channel: Channel, name: &str, id: Option<i64>) -> Self {
+        Self {
+            channel,
+            name: name.to_owned(),
+            id,
+            pending: Mutex::default(),
+            changed: Notify::new(),
+            settled: Notify::new(),
+        }
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    fn channels(&self) -> MutexGuard<'_, Channels> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn subscriptions(&self, channel: Channel) -> Vec<Arc<Subscription>> {
+        let channels = self.channels();
+        channels.by_name.get(&channel).cloned().unwrap_or_default()
+    }
+
+    fn all_subscriptions(&self) -> Vec<Arc<Subscription>> {
+        let channels = self.channels();
+        channels.by_name.values().flatten().cloned().collect()
+    }
+}
+
+impl LocalBus {
+    pub(crate) fn open(
+        database: Arc<Database>,
+        config: BusConfig,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, EmbeddedError> {
+        let found = database.read_now(tables::load)?;
+        let mut by_id = BTreeMap::new();
+        let mut by_name: BTreeMap<Channel, Vec<Arc<Subscription>>> = BTreeMap::new();
+        for (id, topic, name) in found.subscriptions {
+            let Some(channel) = Channel::all().find(|channel| channel.name() == topic) else {
+                tracing::warn!(
+                    topic,
+                    name,
+                    "a subscription of an unknown topic is left alone"
+                );
+                continue;
+            };
+            let subscription = Arc::new(Subscription::new(channel, &name, Some(id)));
+            by_id.insert(id, Arc::clone(&subscription));
+            by_name.entry(channel).or_default().push(subscription);
+        }
+        for waiting in found.waiting {
+            if let Some(subscription) = by_id.get(&waiting.subscription) {
+                let entry = Entry::stored(waiting.seq, waiting.deliveries);
+                subscription.pending().push(waiting.ordering_key, entry);
+            }
+        }
+        let channels = Channels {
+            by_name,
+            next_seq: found.newest + 1,
+            expiring: false,
+            ended: false,
+        };
+        Ok(Self {
+            shared: Arc::new(Shared {
+                database,
+                clock,
+                config,
+                channels: Mutex::new(channels),
+            }),
+        })
+    }
+
+    /// Starts no further deliveries and waits for those under way, up to `limit`; `false` when some
+    /// were still running then.
+    pub async fn drain(&self, limit: Duration) -> bool {
+        self.end();
+        let mut waits = JoinSet::new();
+        for subscription in self.shared.all_subscriptions() {
+            waits.spawn(deliver::idle(subscription));
+        }
+        tokio::time::timeout(limit, waits.join_all()).await.is_ok()
+    }
+
+    fn end(&self) {
+        self.shared.channels().ended = true;
+        for subscription in self.shared.all_subscriptions() {
+            subscription.pending().end();
+            subscription.changed.notify_one();
+        }
+    }
+
+    async fn attach(
+        &self,
+        channel: Channel,
+        name: &str,
+        ephemeral: bool,
+        handler: Arc<dyn EventHandler>,
+    ) -> Result<(), PortError> {
+        let taken = || PortError::AlreadyExists {
+            detail: format!("subscription {name} of {}", channel.name()),
+        };
+        let known = self.shared.subscriptions(channel);
+        if known
+            .iter()
+            .any(|other| other.name == name && (ephemeral || other.id.is_none()))
+        {
+            return Err(taken());
+        }
+        let subscription = if ephemeral {
+            Arc::new(Subscription::new(channel, name, None))
+        } else {
+            self.durable(channel, name).await?
+        };
+        if !subscription.pending().begin() {
+            return Err(taken());
+        }
+        let expire = {
+            let mut channels = self.shared.channels();
+            if channels.ended {
+                return Err(EmbeddedError::Closed.into());
+            }
+            if ephemeral {
+                let known = channels.by_name.entry(channel).or_default();
+                known.push(Arc::clone(&subscription));
+            }
+            !std::mem::replace(&mut channels.expiring, true)
+        };
+        if expire {
+            tokio::spawn(deliver::expire(Arc::downgrade(&self.shared)));
+        }
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(deliver::run(shared, subscription, handler));
+        Ok(())
+    }
+
+    /// The durable subscription of that name, made if there is none.
+    async fn durable(&self, channel: Channel, name: &str) -> Result<Arc<Subscription>, PortError> {
+        let shared = Arc::clone(&self.shared);
+        let owned = name.to_owned();
+        // Made on the writer's thread, so that an event is either before the subscription or for it.
+        self.shared
+            .database
+            .write_then(
+                {
+                    let owned = owned.clone();
+                    move |batch| {
+                        Ok(tables::subscribe(
+                            batch.connection,
+                            &channel.name(),
+                            &owned,
+                        )?)
+                    }
+                },
+                {
+                    let shared = Arc::clone(&shared);
+                    move |id| {
+                        let Ok(id) = id else { return };
+                        let mut channels = shared.channels();
+                        let known = channels.by_name.entry(channel).or_default();
+                        if !known.iter().any(|other| other.name == owned) {
+                            let new = Subscription::new(channel, &owned, Some(*id));
+                            known.push(Arc::new(new));
+                        }
+                    }
+                },
+            )
+            .await?;
+        shared
+            .subscriptions(channel)
+            .into_iter()
+            .find(|subscription| subscription.name == name)
+            .ok_or_else(|| EmbeddedError::Closed.into())
+    }
+}
+
+impl Drop for LocalBus {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+#[async_trait]
+impl Bus for LocalBus {
+    async fn publish(
+        &self,
+        topic: Topic,
+        ordering_key: &str,
+        event: &Event,
+    ) -> Result<(), PortError> {
+        let attributes = [
+            ("eventType".to_owned(), event.event_type.clone()),
+            ("source".to_owned(), event.metadata.source.clone()),
+        ];
+        let received = Received {
+            event: event.clone(),
+            attributes: attributes.into(),
+            ordering_key: ordering_key.to_owned(),
+        };
+        deliver::publish(&self.shared, Channel::Events(topic), received).await
+    }
+
+    async fn subscribe(
+        &self,
+        topic: Topic,
+        subscription: &str,
+        ephemeral: bool,
+        handler: Arc<dyn EventHandler>,
+    ) -> Result<(), PortError> {
+        let valid = (3..=255).contains(&subscription.len())
+            && subscription
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+        if !valid {
+            return Err(PortError::Refused {
+                detail: format!("{subscription:?} is not a subscription name"),
+            });
+        }
+        self.attach(Channel::Events(topic), subscription, ephemeral, handler)
+            .await
+    }
+
+    async fn subscribe_dead_letters(
+        &self,
+        topic: Topic,
+        handler: Arc<dyn EventHandler>,
+    ) -> Result<(), PortError> {
+        self.attach(Channel::DeadLetters(topic), DEAD_LETTERS, false, handler)
+            .await
+    }
+}

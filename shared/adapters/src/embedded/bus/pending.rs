@@ -1,0 +1,193 @@
+//! What a subscription has still to handle, in memory: a line of events for each ordering key.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use oscillink_ports::Received;
+use tokio::time::Instant;
+
+/// Stored events are kept in memory too, up to this many; others are read when it is their turn.
+const MAX_KEPT: usize = 1_000;
+
+/// An event in line.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) seq: i64,
+    /// Deliveries so far.
+    pub(super) deliveries: u32,
+    /// `None`: to be read from the table.
+    pub(super) received: Option<Arc<Received>>,
+}
+
+impl Entry {
+    /// An event that is in the table only.
+    pub(super) const fn stored(seq: i64, deliveries: u32) -> Self {
+        Self {
+            seq,
+            deliveries,
+            received: None,
+        }
+    }
+}
+
+/// Events of one ordering key, the first one next.
+#[derive(Debug, Default)]
+struct Line {
+    entries: VecDeque<Entry>,
+    state: LineState,
+}
+
+/// Where a line stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum LineState {
+    /// Nothing in it.
+    #[default]
+    Idle,
+    /// Among the ready ones.
+    Ready,
+    /// The first event is being delivered.
+    Busy,
+    /// The first event was refused and waits to be delivered again.
+    Resting,
+}
+
+/// What the dispatcher does next.
+pub(super) enum Next {
+    /// Deliver this event of this key.
+    Start(String, Entry),
+    /// Look again after this time, or when something changed.
+    Sleep(Duration),
+    /// Nothing until something changes.
+    Wait,
+    /// The bus was drained or dropped.
+    End,
+}
+
+/// The subscription's state.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    lines: HashMap<String, Line>,
+    ready: VecDeque<String>,
+    resting: BinaryHeap<Reverse<(Instant, String)>>,
+    backlog: usize,
+    running: usize,
+    begun: bool,
+    ended: bool,
+}
+
+impl Pending {
+    /// Marks the subscription as having a handler; `false` if it already had one.
+    pub(super) fn begin(&mut self) -> bool {
+        !std::mem::replace(&mut self.begun, true)
+    }
+
+    pub(super) fn end(&mut self) {
+        self.ended = true;
+    }
+
+    pub(super) const fn backlog(&self) -> usize {
+        self.backlog
+    }
+
+    pub(super) const fn idle(&self) -> bool {
+        self.running == 0
+    }
+
+    /// Puts an event at the end of its line.
+    pub(super) fn push(&mut self, ordering_key: String, mut entry: Entry) {
+        self.backlog += 1;
+        // Only a stored event can be read again; the seq of others is below zero.
+        if self.backlog > MAX_KEPT && entry.seq > 0 {
+            entry.received = None;
+        }
+        let line = self.lines.entry(ordering_key.clone()).or_default();
+        line.entries.push_back(entry);
+        if line.state == LineState::Idle {
+            line.state = LineState::Ready;
+            self.ready.push_back(ordering_key);
+        }
+    }
+
+    /// Decides what to do at this time. An event that is started counts as running.
+    pub(super) fn next(&mut self, now: Instant, max_concurrent: usize) -> Next {
+        if self.ended {
+            return Next::End;
+        }
+        let mut sleep = None;
+        while let Some(Reverse((until, _))) = self.resting.peek() {
+            if *until > now {
+                sleep = Some(*until - now);
+                break;
+            }
+            if let Some(Reverse((_, key))) = self.resting.pop()
+                && let Some(line) = self.lines.get_mut(&key)
+            {
+                line.state = LineState::Ready;
+                self.ready.push_back(key);
+            }
+        }
+        if self.running >= max_concurrent {
+            return Next::Wait;
+        }
+        while let Some(key) = self.ready.pop_front() {
+            let Some(line) = self.lines.get_mut(&key) else {
+                continue;
+            };
+            if let Some(entry) = line.entries.front().cloned() {
+                line.state = LineState::Busy;
+                self.running += 1;
+                return Next::Start(key, entry);
+            }
+            self.lines.remove(&key);
+        }
+        sleep.map_or(Next::Wait, Next::Sleep)
+    }
+
+    /// The first event of the line is done with; the next one may follow.
+    pub(super) fn done(&mut self, key: &str) {
+        self.running = self.running.saturating_sub(1);
+        let Some(line) = self.lines.get_mut(key) else {
+            return;
+        };
+        if line.entries.pop_front().is_some() {
+            self.backlog = self.backlog.saturating_sub(1);
+        }
+        if line.entries.is_empty() {
+            self.lines.remove(key);
+        } else {
+            line.state = LineState::Ready;
+            self.ready.push_back(key.to_owned());
+        }
+    }
+
+    /// The first event of the line was refused and is delivered again after `pause`.
+    pub(super) fn rest(&mut self, key: &str, deliveries: u32, pause: Duration) {
+        self.running = self.running.saturating_sub(1);
+        let Some(line) = self.lines.get_mut(key) else {
+            return;
+        };
+        line.state = LineState::Resting;
+        if let Some(entry) = line.entries.front_mut() {
+            entry.deliveries = deliveries;
+        }
+        self.resting
+            .push(Reverse((Instant::now() + pause, key.to_owned())));
+    }
+
+    /// Forgets events that were removed from the table, except those being delivered.
+    pub(super) fn forget(&mut self, gone: &HashSet<i64>) {
+        for line in self.lines.values_mut() {
+            let mut place = 0;
+            let before = line.entries.len();
+            let busy = line.state == LineState::Busy;
+            line.entries.retain(|entry| {
+                let first = place == 0;
+                place += 1;
+                (first && busy) || !gone.contains(&entry.seq)
+            });
+            self.backlog = self.backlog.saturating_sub(before - line.entries.len());
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The one thread that writes: takes the jobs that wait, runs them in one transaction, commits once.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use oscillink_ports::PortError;
+use rusqlite::Connection;
+use tokio::sync::mpsc;
+
+use super::batch::{Batch, JobError};
+use super::checkpoint::Checkpoints;
+use super::connection;
+use super::counters::Counters;
+use crate::embedded::config::DatabaseConfig;
+use crate::embedded::error::EmbeddedError;
+
+/// A piece of work inside a transaction.
+pub(super) trait WriteJob: Send {
+    /// Does the work. Runs again if the transaction had to be undone.
+    fn run(&mut self, batch: &mut Batch<'_>) -> Result<(), JobError>;
+
+    /// Learns whether the work was committed.
+    fn finish(self: Box<Self>, outcome: Result<(), PortError>);
+}
+
+/// A [`WriteJob`] of two closures.
+pub(super) struct Job<T, R, D> {
+    run: R,
+    done: D,
+    answer: Option<T>,
+}
+
+impl<T, R, D> Job<T, R, D> {
+    pub(super) const fn new(run: R, done: D) -> Self {
+        Self {
+            run,
+            done,
+            answer: None,
+        }
+    }
+}
+
+impl<T, R, D> WriteJob for Job<T, R, D>
+where
+    T: Send,
+    R: FnMut(&mut Batch<'_>) -> Result<T, JobError> + Send,
+    D: FnOnce(Result<T, PortError>) + Send,
+{
+    fn run(&mut self, batch: &mut Batch<'_>) -> Result<(), JobError> {
+        self.answer = Some((self.run)(batch)?);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, outcome: Result<(), PortError>) {
+        let Self { done, answer, .. } = *self;
+        done(outcome.and_then(|()| answer.ok_or_else(|| EmbeddedError::Closed.into())));
+    }
+}
+
+type Outcome = Result<(), PortError>;
+
+/// The writer's state.
+pub(super) struct Writer {
+    connection: Connection,
+    path: PathBuf,
+    config: DatabaseConfig,
+    jobs: mpsc::Receiver<Box<dyn WriteJob>>,
+    counters: Arc<Counters>,
+    checkpoints: Checkpoints,
+}
+
+impl Writer {
+    pub(super) fn new(
+        mut connection: Connection,
+        path: &Path,
+        config: DatabaseConfig,
+        jobs: mpsc::Receiver<Box<dyn WriteJob>>,
+        counters: Arc<Counters>,
+    ) -> Result<Self, EmbeddedError> {
+        let checkpoints = Checkpoints::start(&mut connection, path, &config)?;
+        Ok(Self {
+            connection,
+            path: path.to_owned(),
+            config,
+            jobs,
+            counters,
+            checkpoints,
+        })
+    }
+
+    /// Works until the database is closed and nothing waits any more.
+    pub(super) fn run(mut self) {
+        let most = if self.config.group_commit {
+            self.config.max_batch.max(1)
+        } else {
+            1
+        };
+        while let Some(first) = self.jobs.blocking_recv() {
+            let mut jobs = vec![first];
+            while jobs.len() < most {
+                match self.jobs.try_recv() {
+                    Ok(job) => jobs.push(job),
+                    Err(_) => break,
+                }
+            }
+            self.commit(jobs);
+            if self.checkpoints.after_commit(&self.connection) {
+                self.counters.checkpointed();
+            }
+        }
+        self.checkpoints.stop(&self.connection);
+    }
+
+    fn commit(&mut self, mut jobs: Vec<Box<dyn WriteJob>>) {
+        match self.attempt(&mut jobs) {
+            Ok(outcomes) => {
+                self.counters.committed(jobs.len());
+                for (job, outcome) in jobs.into_iter().zip(outcomes) {
+                    finish(job, outcome);
+                }
+            }
+            // One of them is at fault: the others should not suffer for it.
+            Err(error) if jobs.len() > 1 && !error.is_environment() => {
+                tracing::warn!(%error, jobs = jobs.len(), "a commit failed; trying its parts one by one");
+                for job in jobs {
+                    self.commit(vec![job]);
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, jobs = jobs.len(), "a commit failed");
+                let error = PortError::from(error);
+                for job in jobs {
+                    finish(job, Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    fn attempt(&mut self, jobs: &mut [Box<dyn WriteJob>]) -> Result<Vec<Outcome>, EmbeddedError> {
+        let outcome = in_transaction(&self.connection, jobs);
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "could not undo a transaction; opening the database again");
+            self.reopen();
+        }
+        outcome
+    }
+
+    fn reopen(&mut self) {
+        let fresh = connection::open_for_writing(&self.path, &self.config).and_then(|mut fresh| {
+            self.checkpoints.watch(&mut fresh)?;
+            Ok(fresh)
+        });
+        match fresh {
+            Ok(fresh) => self.connection = fresh,
+            Err(error) => tracing::error!(%error, "could not open the database again"),
+        }
+    }
+}
+
+fn in_transaction(
+    connection: &Connection,
+    jobs: &mut [Box<dyn WriteJob>],
+) -> Result<Vec<Outcome>, EmbeddedError> {
+    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    let mut batch = Batch::new(connection);
+    let mut outcomes = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let ran = catch_unwind(AssertUnwindSafe(|| job.run(&mut batch)));
+        outcomes.push(match ran {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(JobError::Refused(error))) => Err(error),
+            Ok(Err(JobError::Broken(error))) => return Err(error),
+            Err(panic) => return Err(EmbeddedError::Panicked(panic_text(panic.as_ref()))),
+        });
+    }
+    batch.documents.write_out(connection)?;
+    connection.prepare_cached("COMMIT")?.execute([])?;
+    Ok(outcomes)
+}
+
+fn finish(job: Box<dyn WriteJob>, outcome: Outcome) {
+    if catch_unwind(AssertUnwindSafe(|| job.finish(outcome))).is_err() {
+        tracing::error!("the answer to a transaction panicked");
+    }
+}
+
+/// The message of a panic.
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "without a message".to_owned())
+}

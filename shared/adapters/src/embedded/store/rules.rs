@@ -1,0 +1,48 @@
+//! The port's rules for documents, and the form in which they are stored.
+
+use oscillink_ports::{DocKey, MAX_DOCUMENT_BYTES, PortError};
+use serde_json::Value;
+
+use crate::embedded::error::EmbeddedError;
+
+const MAX_ID_LEN: usize = 200;
+
+/// Refuses an id that is not 1 to 200 characters of `[A-Za-z0-9._-]`.
+pub(super) fn check_id(key: &DocKey) -> Result<(), PortError> {
+    let valid = (1..=MAX_ID_LEN).contains(&key.id.len())
+        && key
+            .id
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    if valid {
+        Ok(())
+    } else {
+        let start: String = key.id.chars().take(40).collect();
+        Err(PortError::Refused {
+            detail: format!("{:?} is not a document id", start),
+        })
+    }
+}
+
+/// The stored text of a document.
+pub(super) fn serialise(key: &DocKey, body: &Value) -> Result<String, PortError> {
+    let refused = |detail: String| PortError::Refused {
+        detail: format!("{key}: {detail}"),
+    };
+    if !body.is_object() {
+        return Err(refused("a document is a JSON object".to_owned()));
+    }
+    let text = serde_json::to_string(body).map_err(PortError::corrupt)?;
+    if text.len() > MAX_DOCUMENT_BYTES {
+        return Err(refused(format!(
+            "{} bytes are more than the {MAX_DOCUMENT_BYTES} of a document",
+            text.len()
+        )));
+    }
+    Ok(text)
+}
+
+/// The document of a stored text.
+pub(super) fn parse(text: &[u8], key: &DocKey) -> Result<Value, EmbeddedError> {
+    serde_json::from_slice(text).map_err(|error| EmbeddedError::malformed(key.to_string(), error))
+}

@@ -1,0 +1,4 @@
+//! The embedded adapters, seen from outside.
+#![cfg(feature = "embedded")]
+
+mod conformance;
