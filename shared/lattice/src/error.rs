@@ -25,7 +25,7 @@ impl FieldError {
     }
 }
 
-/// Why [`crate::solve`] returned no solution.
+/// Why [`solve`](crate::solve()) returned no solution.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SolveError {
     /// The inputs do not fit together or the system they describe has no usable answer.

@@ -6,7 +6,7 @@ use crate::system::{PANEL_WIDTH, VECTORS};
 /// Rows per search block; see the graph module.
 const BLOCK: u64 = crate::graph::BLOCK_ROWS as u64;
 
-/// Upper estimate, in bytes, of what [`crate::solve`] holds at its peak beyond the input matrix,
+/// Upper estimate, in bytes, of what [`solve`](crate::solve()) holds at its peak beyond the input matrix,
 /// including the solution it returns.
 ///
 /// `n` and `d` are the matrix dimensions, `k` the largest number of neighbours asked for (lattice

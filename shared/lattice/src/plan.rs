@@ -49,7 +49,7 @@ impl Default for ChainReceiptOptions {
     }
 }
 
-/// What [`crate::solve`] computes. The settled state is always part of the answer; the
+/// What [`solve`](crate::solve()) computes. The settled state is always part of the answer; the
 /// stationary state is solved for when a receipt, a bundle or a chain receipt needs it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Plan {
