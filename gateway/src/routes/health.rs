@@ -1,0 +1,74 @@
+//! Liveness, readiness, metrics.
+
+use std::future::Future;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use oscillink_ports::PortError;
+use oscillink_wire::FieldError;
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::error::{Kind, Problem};
+use crate::state::Gateway;
+
+/// How long a dependency may take to answer.
+const CHECK_TIME: Duration = Duration::from_secs(2);
+
+/// `GET /health`: the process runs.
+pub async fn live() -> Response {
+    Json(json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")})).into_response()
+}
+
+/// `GET /ready`: the process can do its work.
+pub async fn ready(State(app): State<Gateway>) -> Result<Response, Problem> {
+    if app.shutdown().has_begun() {
+        return Err(Problem::new(Kind::Unavailable, "shutting down"));
+    }
+    let ports = app.engine().ports();
+    let (store, blobs) = tokio::join!(check(ports.store.check()), check(ports.blobs.check()));
+    let failed: Vec<FieldError> = [("store", store), ("blobs", blobs)]
+        .into_iter()
+        .filter_map(|(name, outcome)| Some(FieldError::new(name, outcome.err()?)))
+        .collect();
+    if failed.is_empty() {
+        return Ok(
+            Json(json!({"status": "ready", "checks": {"store": "ok", "blobs": "ok"}}))
+                .into_response(),
+        );
+    }
+    Err(Problem::unready(failed))
+}
+
+/// What failed is told in general terms: the route is open to everyone.
+async fn check(probe: impl Future<Output = Result<(), PortError>>) -> Result<(), &'static str> {
+    match timeout(CHECK_TIME, probe).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "a readiness check failed");
+            Err("does not work")
+        }
+        Err(_) => Err("does not answer"),
+    }
+}
+
+/// `GET /metrics`
+pub async fn metrics(State(app): State<Gateway>, headers: HeaderMap) -> Result<Response, Problem> {
+    if app.config().metrics_protected && !app.is_admin(&headers) {
+        let detail = "send the admin secret as X-Admin-Secret";
+        return Err(Problem::new(Kind::Unauthorized, detail));
+    }
+    let text = app.metrics().encode().map_err(|error| {
+        tracing::error!(%error, "metrics could not be written");
+        Problem::new(Kind::Internal, "metrics could not be written")
+    })?;
+    let media = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok((
+        [(header::CONTENT_TYPE, HeaderValue::from_static(media))],
+        text,
+    )
+        .into_response())
+}

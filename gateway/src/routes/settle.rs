@@ -1,0 +1,272 @@
+//! Synchronous work: computed here, charged, answered.
+
+use std::time::Instant;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use oscillink_engine::{ChargeError, SyncWork, UsageView};
+use oscillink_telemetry::StatusLabel;
+use oscillink_wire::{Monthly, Operation, Quota, RunOutput, npy};
+
+use super::submit;
+use crate::error::{Kind, Problem};
+use crate::extract::{Caller, Inbound, ReadBody, ReadLimits};
+use crate::quota_headers;
+use crate::request_id::RequestId;
+use crate::state::Gateway;
+
+/// Attempts to charge when the store does not answer. The charge has the request's id, so that it
+/// happens once however often it is tried.
+const CHARGE_ATTEMPTS: u32 = 3;
+
+macro_rules! operation {
+    ($(#[$doc:meta])* $name:ident, $operation:expr) => {
+        $(#[$doc])*
+        pub async fn $name(
+            State(app): State<Gateway>,
+            Extension(id): Extension<RequestId>,
+            caller: Caller,
+            inbound: Inbound,
+        ) -> Result<Response, Problem> {
+            answer(&app, &id, &caller, inbound, $operation).await
+        }
+    };
+}
+operation!(
+    /// `POST /v1/settle`
+    settle, Operation::Settle
+);
+operation!(
+    /// `POST /v1/receipt`
+    receipt, Operation::Receipt
+);
+operation!(
+    /// `POST /v1/bundle`
+    bundle, Operation::Bundle
+);
+operation!(
+    /// `POST /v1/chain/receipt`
+    chain_receipt, Operation::ChainReceipt
+);
+operation!(
+    /// `POST /v1/settle/diffusion`
+    diffusion, Operation::Diffusion
+);
+
+/// Answers and measures.
+async fn answer(
+    app: &Gateway,
+    id: &RequestId,
+    caller: &Caller,
+    inbound: Inbound,
+    operation: Operation,
+) -> Result<Response, Problem> {
+    let started = Instant::now();
+    let outcome = respond(app, id, caller, inbound, operation).await;
+    let metrics = app.metrics();
+    let status = StatusLabel {
+        status: if outcome.is_ok() { "ok" } else { "error" },
+    };
+    metrics.settle_requests.get_or_create(&status).inc();
+    metrics
+        .settle_latency
+        .observe(started.elapsed().as_secs_f64());
+    if operation == Operation::Diffusion {
+        metrics.diffusion_requests.get_or_create(&status).inc();
+    }
+    outcome
+}
+
+async fn respond(
+    app: &Gateway,
+    id: &RequestId,
+    caller: &Caller,
+    inbound: Inbound,
+    operation: Operation,
+) -> Result<Response, Problem> {
+    let job_kind = submit::kind_for(operation).filter(|_| inbound.preferences.respond_async);
+    let limits = match job_kind {
+        Some(_) => ReadLimits::either(app.config(), &caller.limits),
+        None => ReadLimits::sync(app.config(), &caller.limits),
+    };
+    let wants_npy = accepts_npy(inbound.headers());
+    let body = inbound.read(app, limits.clone()).await?;
+    body.parsed.request.check_for(operation)?;
+    app.check_features(caller, &body.parsed.request)?;
+    if exceeds_inline(app, caller, &body) {
+        return match job_kind {
+            Some(kind) => {
+                let accepted = submit::submit(app, id, caller, body, kind).await?;
+                Ok(([("preference-applied", "respond-async")], accepted).into_response())
+            }
+            None => Err(too_large_for_now(&limits)),
+        };
+    }
+    refuse_job_fields(&body)?;
+    compute(app, id, caller, body, operation, wants_npy).await
+}
+
+/// Whether the work is too large to be done while the client waits.
+fn exceeds_inline(app: &Gateway, caller: &Caller, body: &ReadBody) -> bool {
+    body.parsed.request.n() > caller.limits.max_nodes
+        || body.length > app.config().max_sync_body_bytes
+        || !app.inline().fits(&body.parsed.request)
+}
+
+fn too_large_for_now(limits: &ReadLimits) -> Problem {
+    let detail = format!(
+        "the work is too large for a synchronous request; {}",
+        limits.advice
+    );
+    Problem::new(Kind::TooLarge, detail)
+}
+
+fn refuse_job_fields(body: &ReadBody) -> Result<(), Problem> {
+    for (field, given) in [
+        ("callback_url", &body.parsed.callback_url),
+        ("custom_id", &body.parsed.custom_id),
+    ] {
+        if given.is_some() {
+            return Err(Problem::field(
+                field,
+                "is for jobs; this request is answered at once",
+            ));
+        }
+    }
+    Ok(())
+}
+
+async fn compute(
+    app: &Gateway,
+    id: &RequestId,
+    caller: &Caller,
+    body: ReadBody,
+    operation: Operation,
+    wants_npy: bool,
+) -> Result<Response, Problem> {
+    let ReadBody { parsed, share, .. } = body;
+    let request = parsed.request;
+    let work = SyncWork {
+        key_id: caller.key_id.clone(),
+        key_hash: caller.key_hash.clone(),
+        tier: caller.tier,
+        limits: caller.limits.clone(),
+        request_id: id.unique.clone(),
+        event: operation.as_str().to_owned(),
+        n: request.n(),
+        d: request.d(),
+        diffusion: request.wants_diffusion(),
+    };
+    let span = tracing::Span::current();
+    span.record("n", work.n).record("d", work.d);
+    if caller.limits.window_units.is_some() || caller.limits.monthly_units.is_some() {
+        // Refused before it costs anything; the charge below decides.
+        app.engine()
+            .check_quota(&caller.key_id, &caller.limits, request.units())
+            .await?;
+    }
+    let output = app
+        .inline()
+        .run(request, operation, app.run_context(caller))
+        .await?;
+    drop(share);
+    let usage = charge(app, &work, output.duration_ms).await?;
+    measure(app, &work, &output);
+    let mut headers = HeaderMap::new();
+    quota_headers::insert(&mut headers, &usage, app.engine().now());
+    if let Some(left) = usage.window.remaining().or(usage.month.remaining()) {
+        span.record("quota_remaining", left.get());
+    }
+    let body = render(output, id, usage, wants_npy).await?;
+    Ok((headers, body).into_response())
+}
+
+async fn charge(app: &Gateway, work: &SyncWork, duration_ms: f64) -> Result<UsageView, Problem> {
+    let mut attempt = 1;
+    loop {
+        match app.engine().charge(work, duration_ms).await {
+            Err(ChargeError::Port(error)) if error.is_transient() && attempt < CHARGE_ATTEMPTS => {
+                attempt += 1;
+            }
+            outcome => return Ok(outcome?),
+        }
+    }
+}
+
+fn measure(app: &Gateway, work: &SyncWork, output: &RunOutput) {
+    let metrics = app.metrics();
+    metrics.usage_nodes.inc_by(work.n as u64);
+    metrics.usage_units.inc_by(work.n as u64 * work.d as u64);
+    if let Some(ms) = output.answer.timings_ms.get("diffusion_gate_ms") {
+        metrics.diffusion_gate.observe(*ms);
+    }
+}
+
+/// The answer's body: JSON, or the one array asked for as npy.
+async fn render(
+    output: RunOutput,
+    id: &RequestId,
+    usage: UsageView,
+    wants_npy: bool,
+) -> Result<Response, Problem> {
+    if wants_npy && output.arrays.len() == 1 {
+        let npy = output
+            .arrays
+            .values()
+            .map(npy::write)
+            .next()
+            .unwrap_or_default();
+        return Ok(([(header::CONTENT_TYPE, "application/x-npy")], npy).into_response());
+    }
+    let has_arrays = !output.arrays.is_empty();
+    let mut answer = output.into_answer_with_arrays();
+    answer.meta.request_id = Some(id.id.clone());
+    answer.meta.usage.monthly = monthly(&usage);
+    answer.meta.quota = quota(&usage);
+    if !has_arrays {
+        return Ok(Json(answer).into_response());
+    }
+    let json = tokio::task::spawn_blocking(move || answer.to_json()).await;
+    let json = json.ok().and_then(Result::ok).ok_or_else(|| {
+        Problem::new(
+            Kind::Internal,
+            "the answer could not be written; it has been logged",
+        )
+    })?;
+    let content_type = HeaderValue::from_static("application/json");
+    Ok(([(header::CONTENT_TYPE, content_type)], json).into_response())
+}
+
+fn monthly(usage: &UsageView) -> Option<Monthly> {
+    Some(Monthly {
+        limit: usage.month.limit?,
+        used: usage.month.tally.total(),
+        remaining: usage.month.remaining()?,
+        period: usage.period.clone(),
+    })
+}
+
+fn quota(usage: &UsageView) -> Option<Quota> {
+    Some(Quota {
+        limit: usage.window.limit?,
+        remaining: usage.window.remaining()?,
+        reset: usage.window.resets_at.to_string(),
+    })
+}
+
+/// Whether the client names npy as a type that it takes.
+fn accepts_npy(headers: &HeaderMap) -> bool {
+    let accepted = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|v| v.to_str().ok());
+    accepted.flat_map(|text| text.split(',')).any(|item| {
+        item.split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .eq_ignore_ascii_case("application/x-npy")
+    })
+}

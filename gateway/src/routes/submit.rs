@@ -1,0 +1,155 @@
+//! Accepting jobs.
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use oscillink_domain::JobKind;
+use oscillink_engine::{Submission, Submitted};
+use oscillink_wire::{Operation, encode_payload};
+
+use super::views::JobView;
+use crate::callback;
+use crate::error::{Kind, Problem};
+use crate::extract::{Caller, Inbound, ReadBody, ReadLimits};
+use crate::quota_headers;
+use crate::request_id::RequestId;
+use crate::state::Gateway;
+
+macro_rules! job {
+    ($(#[$doc:meta])* $name:ident, $kind:expr) => {
+        $(#[$doc])*
+        pub async fn $name(
+            State(app): State<Gateway>,
+            Extension(id): Extension<RequestId>,
+            caller: Caller,
+            inbound: Inbound,
+        ) -> Result<Response, Problem> {
+            let limits = ReadLimits::job(app.config(), &caller.limits);
+            let body = inbound.read(&app, limits).await?;
+            submit(&app, &id, &caller, body, $kind).await
+        }
+    };
+}
+job!(
+    /// `POST /v1/jobs/settle`
+    settle, JobKind::Settle
+);
+job!(
+    /// `POST /v1/jobs/diffusion`
+    diffusion, JobKind::Diffusion
+);
+job!(
+    /// `POST /v1/jobs/chain`
+    chain, JobKind::Chain
+);
+
+/// The kind of job that answers as the operation does. A settle job's answer has more parts than a
+/// receipt or a bundle alone, so these have none.
+pub fn kind_for(operation: Operation) -> Option<JobKind> {
+    match operation {
+        Operation::Settle => Some(JobKind::Settle),
+        Operation::Diffusion => Some(JobKind::Diffusion),
+        Operation::ChainReceipt => Some(JobKind::Chain),
+        Operation::Receipt | Operation::Bundle => None,
+    }
+}
+
+/// Submits a job and answers 202.
+pub async fn submit(
+    app: &Gateway,
+    id: &RequestId,
+    caller: &Caller,
+    body: ReadBody,
+    kind: JobKind,
+) -> Result<Response, Problem> {
+    let request = &body.parsed.request;
+    request.check_for(kind.into())?;
+    app.check_features(caller, request)?;
+    if request.n() > caller.limits.max_job_nodes {
+        return Err(too_many_rows(caller));
+    }
+    if let Some(url) = &body.parsed.callback_url {
+        callback::check(url, app.config().callback_allow_private)
+            .map_err(|detail| Problem::field("callback_url", detail))?;
+    }
+    tracing::Span::current()
+        .record("n", request.n())
+        .record("d", request.d());
+    let submission = submission(app, id, caller, body, kind).await?;
+    let submitted = app.engine().submit(submission).await?;
+    accepted(app, caller, &submitted).await
+}
+
+async fn submission(
+    app: &Gateway,
+    id: &RequestId,
+    caller: &Caller,
+    body: ReadBody,
+    kind: JobKind,
+) -> Result<Submission, Problem> {
+    let ReadBody {
+        parsed,
+        idempotency,
+        traceparent,
+        mut share,
+        ..
+    } = body;
+    let request = parsed.request;
+    let (n, d) = (request.n(), request.d());
+    let memory_bytes = request.estimated_memory_bytes(app.inline().threads());
+    // The request and its encoding.
+    share.grow_to(8 * n * d).await?;
+    let payload = tokio::task::spawn_blocking(move || encode_payload(&request)).await;
+    let payload = payload.map_err(|_| {
+        Problem::new(
+            Kind::Internal,
+            "the request could not be encoded; it has been logged",
+        )
+    })?;
+    Ok(Submission {
+        key_id: caller.key_id.clone(),
+        key_hash: caller.key_hash.clone(),
+        tier: caller.tier,
+        limits: caller.limits.clone(),
+        kind,
+        n,
+        d,
+        memory_bytes,
+        payload,
+        request_id: id.id.clone(),
+        traceparent,
+        idempotency,
+        custom_id: parsed.custom_id,
+        callback_url: parsed.callback_url,
+    })
+}
+
+async fn accepted(
+    app: &Gateway,
+    caller: &Caller,
+    submitted: &Submitted,
+) -> Result<Response, Problem> {
+    let job = &submitted.job;
+    let mut headers = HeaderMap::new();
+    // The job is accepted whether or not its headers can be told.
+    if let Ok(usage) = app.engine().usage(&caller.key_id, &caller.limits).await {
+        quota_headers::insert(&mut headers, &usage, app.engine().now());
+    }
+    if let Ok(location) = HeaderValue::from_str(&format!("/v1/jobs/{}", job.id)) {
+        headers.insert(header::LOCATION, location);
+    }
+    if submitted.replayed {
+        headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
+    }
+    let view = axum::Json(JobView::of(job, None));
+    Ok((StatusCode::ACCEPTED, headers, view).into_response())
+}
+
+fn too_many_rows(caller: &Caller) -> Problem {
+    let detail = format!(
+        "jobs of the {} plan have at most {} rows",
+        caller.tier, caller.limits.max_job_nodes
+    );
+    Problem::new(Kind::TooLarge, detail)
+}

@@ -1,0 +1,14 @@
+//! The API over adapters in memory: what goes in, what comes out, and how it says no.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "tests state their expectations with unwrap"
+)]
+
+mod bodies;
+mod harness;
+mod jobs;
+mod limits;
+mod problems;
+mod serving;
+mod settle;
