@@ -1,7 +1,9 @@
 //! What the embedded backends carry: durable transactions with and without group commit, task and
 //! event round trips.
 //!
-//! `cargo bench -p oscillink-adapters [-- SECONDS]`
+//! `cargo bench -p oscillink-adapters --bench throughput [-- SECONDS] [transactions] [single] [tasks] [events]`
+//!
+//! `BENCH_DIR` names the folder to work in; on a memory file system the disk's part falls away.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 use std::sync::Arc;
@@ -22,21 +24,30 @@ use serde_json::{Value, json};
 const CALLERS: u64 = 64;
 
 fn main() {
-    let seconds = std::env::args()
-        .filter_map(|arg| arg.parse().ok())
-        .next()
-        .unwrap_or(5);
-    let time = Duration::from_secs(seconds);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let seconds = arguments.iter().filter_map(|arg| arg.parse().ok()).next();
+    let time = Duration::from_secs(seconds.unwrap_or(5));
+    let parts = ["transactions", "single", "tasks", "events"];
+    let named = arguments.iter().any(|arg| parts.contains(&arg.as_str()));
+    let wanted = |part: &str| !named || arguments.iter().any(|arg| arg == part);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .unwrap();
     runtime.block_on(async {
-        let grouped = transactions(time, true).await;
-        let single = transactions(time, false).await;
-        println!("group commit: {:.1} times as many", grouped / single);
-        tasks(time).await;
-        events(time).await;
+        if wanted("transactions") {
+            let grouped = transactions(time, true).await;
+            if wanted("single") {
+                let single = transactions(time, false).await;
+                println!("group commit: {:.1} times as many", grouped / single);
+            }
+        }
+        if wanted("tasks") {
+            tasks(time).await;
+        }
+        if wanted("events") {
+            events(time).await;
+        }
     });
 }
 
@@ -140,10 +151,13 @@ impl TaskTarget for Counting {
     }
 }
 
+struct Releasing(AtomicU64, Arc<tokio::sync::Semaphore>);
+
 #[async_trait]
-impl EventHandler for Counting {
+impl EventHandler for Releasing {
     async fn handle(&self, _: Received) -> bool {
         self.0.fetch_add(1, Ordering::Relaxed);
+        self.1.add_permits(1);
         true
     }
 }
@@ -200,7 +214,9 @@ async fn tasks(time: Duration) {
 async fn events(time: Duration) {
     let folder = folder();
     let opened = embedded::open(&EmbeddedConfig::new(folder.path()), Arc::new(OsClock)).unwrap();
-    let handler = Arc::new(Counting(AtomicU64::new(0)));
+    // Each publisher stays a little ahead of the handler, as a relay would.
+    let ahead = Arc::new(tokio::sync::Semaphore::new(10_000));
+    let handler = Arc::new(Releasing(AtomicU64::new(0), Arc::clone(&ahead)));
     let handling: Arc<dyn EventHandler> = handler.clone();
     let subscribed = opened
         .bus
@@ -209,6 +225,7 @@ async fn events(time: Duration) {
     let started = Instant::now();
     let callers: Vec<_> = (0..CALLERS)
         .map(|caller| {
+            let ahead = Arc::clone(&ahead);
             let bus = Arc::clone(&opened.bus);
             tokio::spawn(async move {
                 let mut n = 0u64;
@@ -222,6 +239,7 @@ async fn events(time: Duration) {
                         json!({"n": n}),
                     );
                     let key = format!("tenant-{caller}");
+                    ahead.acquire().await.unwrap().forget();
                     bus.publish(Topic::JobEvents, &key, &event).await.unwrap();
                     n += 1;
                 }

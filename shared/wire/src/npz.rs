@@ -7,7 +7,7 @@ use zip::ZipArchive;
 use crate::error::{Counted, WireError};
 use crate::limits::{MAX_CHAIN_NODES, SizeLimits};
 use crate::npy::Source;
-use crate::parse::Draft;
+use crate::parse::{Draft, coordinate, weight};
 
 const NAMES: [&str; 5] = ["Y", "psi", "gates", "chain", "chain_weights"];
 
@@ -61,15 +61,15 @@ fn array(
     let given_before = match field {
         "Y" => draft.y.replace(source.matrix(limits)?).is_some(),
         "psi" => {
-            let psi = source.vector(Counted::Columns, limits.max_dim, false)?;
+            let psi = source.vector((Counted::Columns, limits.max_dim), coordinate)?;
             draft.psi.replace(psi).is_some()
         }
         "gates" => {
-            let gates = source.vector(Counted::Rows, limits.max_nodes, true)?;
+            let gates = source.vector((Counted::Rows, limits.max_nodes), weight)?;
             draft.gates.replace(gates).is_some()
         }
         "chain_weights" => {
-            let weights = source.vector(Counted::ChainNodes, MAX_CHAIN_NODES, true)?;
+            let weights = source.vector((Counted::ChainNodes, MAX_CHAIN_NODES), weight)?;
             draft.chain_weights.replace(weights).is_some()
         }
         _ => draft.chain.replace(source.indices()?).is_some(),

@@ -48,8 +48,12 @@ pub struct DatabaseConfig {
     pub checkpoint_bytes: u64,
     /// Write-ahead log size at which writing waits until it is copied, bytes.
     pub max_wal_bytes: u64,
-    /// Memory for database pages a connection may keep, bytes.
+    /// Size at which the database is full, bytes; `None` leaves it to the disk.
+    pub max_database_bytes: Option<u64>,
+    /// Memory for database pages that the writer may keep, bytes.
     pub cache_bytes: u64,
+    /// The same for each reader.
+    pub reader_cache_bytes: u64,
 }
 
 impl Default for DatabaseConfig {
@@ -62,7 +66,9 @@ impl Default for DatabaseConfig {
             busy_timeout_ms: 10_000,
             checkpoint_bytes: 32 << 20,
             max_wal_bytes: 256 << 20,
+            max_database_bytes: None,
             cache_bytes: 64 << 20,
+            reader_cache_bytes: 16 << 20,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The SQLite file: one thread writes and commits in groups, a few threads read.
 
 mod batch;
+mod channel;
 mod checkpoint;
 mod connection;
 mod counters;
@@ -14,7 +15,7 @@ use std::thread::{self, JoinHandle};
 
 use oscillink_ports::PortError;
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 pub(crate) use batch::{Batch, JobError};
 pub use counters::WriteCounts;
@@ -22,13 +23,14 @@ pub use counters::WriteCounts;
 use super::config::DatabaseConfig;
 use super::error::EmbeddedError;
 use super::folder::FolderLock;
+use channel::Submit;
 use counters::Counters;
 use readers::Readers;
 use writer::{Job, WriteJob, Writer};
 
 /// An open database. Dropping it lets the writer finish what was submitted, then closes the file.
 pub(crate) struct Database {
-    jobs: Option<mpsc::Sender<Box<dyn WriteJob>>>,
+    jobs: Option<Submit<Box<dyn WriteJob>>>,
     readers: Readers,
     counters: Arc<Counters>,
     writer: Option<JoinHandle<()>>,
@@ -43,8 +45,13 @@ impl Database {
     ) -> Result<Arc<Self>, EmbeddedError> {
         let connection = connection::open_for_writing(path, config)?;
         let counters = Arc::<Counters>::default();
-        let (jobs, receiver) = mpsc::channel(config.max_waiting.max(1));
-        let writer = Writer::new(connection, path, *config, receiver, Arc::clone(&counters))?;
+        let most = if config.group_commit {
+            config.max_batch
+        } else {
+            1
+        };
+        let (jobs, submitted) = channel::channel(config.max_waiting, most);
+        let writer = Writer::new(connection, path, *config, submitted, Arc::clone(&counters))?;
         let readers = Readers::start(path, config)?;
         let writer = thread::Builder::new()
             .name("store-writer".to_owned())
@@ -95,9 +102,7 @@ impl Database {
         done: impl FnOnce(Result<T, PortError>) + Send + 'static,
     ) -> Result<(), PortError> {
         let jobs = self.jobs.as_ref().ok_or(EmbeddedError::Closed)?;
-        jobs.send(Box::new(Job::new(run, done)))
-            .await
-            .map_err(|_| EmbeddedError::Closed.into())
+        Ok(jobs.send(Box::new(Job::new(run, done))).await?)
     }
 
     /// Runs `read` on a reader's connection. It sees every transaction committed before.

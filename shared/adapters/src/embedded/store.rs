@@ -5,6 +5,7 @@ mod pending;
 mod query;
 mod rules;
 mod table;
+mod text;
 
 use std::sync::Arc;
 

@@ -14,7 +14,6 @@ mod turns;
 mod value;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use firestore::gcloud_sdk::google_cloud_auth::credentials::anonymous;
@@ -156,6 +155,3 @@ impl Store for FirestoreStore {
             .map_err(|status| port_error("check", &status))
     }
 }
-
-/// Bounds of Firestore's calls that suit a service.
-pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);

@@ -62,30 +62,44 @@ impl DType {
         })
     }
 
-    /// The number in `bytes`, of which there are `size`. Integers beyond 2⁵³ are rounded: they are
-    /// out of range for every use.
-    pub(crate) fn read(self, bytes: &[u8]) -> f64 {
-        let mut raw = [0; 8];
-        for (place, byte) in bytes.iter().enumerate().take(self.size) {
-            let place = if self.big_endian {
-                self.size - 1 - place
-            } else {
-                place
-            };
-            raw[place] = *byte;
-        }
-        let bits = u64::from_le_bytes(raw);
-        match (self.kind, self.size) {
-            (Kind::Float, 2) => f64::from(half(bits as u16)),
-            (Kind::Float, 4) => f64::from(f32::from_bits(bits as u32)),
-            (Kind::Float, _) => f64::from_bits(bits),
-            (Kind::Unsigned, _) => bits as f64,
-            (Kind::Signed, size) => {
-                let unused = 64 - 8 * size as u32;
-                ((bits << unused) as i64 >> unused) as f64
-            }
+    /// Appends the floats in `bytes` as float32.
+    pub(crate) fn floats(self, bytes: &[u8], out: &mut Vec<f32>) {
+        match (self.size, self.big_endian) {
+            (2, false) => convert(bytes, out, |b| half(u16::from_le_bytes(b))),
+            (2, true) => convert(bytes, out, |b| half(u16::from_be_bytes(b))),
+            (4, false) => convert(bytes, out, f32::from_le_bytes),
+            (4, true) => convert(bytes, out, f32::from_be_bytes),
+            (_, false) => convert(bytes, out, |b| f64::from_le_bytes(b) as f32),
+            (_, true) => convert(bytes, out, |b| f64::from_be_bytes(b) as f32),
         }
     }
+
+    /// Appends the integers in `bytes`, rounded beyond 2⁵³, where they are out of range for every use.
+    pub(crate) fn integers(self, bytes: &[u8], out: &mut Vec<f64>) {
+        let signed = self.kind == Kind::Signed;
+        let unused = 64 - 8 * self.size as u32;
+        out.extend(bytes.chunks_exact(self.size).map(|element| {
+            let mut raw = [0; 8];
+            for (place, byte) in element.iter().enumerate() {
+                let place = if self.big_endian {
+                    self.size - 1 - place
+                } else {
+                    place
+                };
+                raw[place] = *byte;
+            }
+            let bits = u64::from_le_bytes(raw);
+            if signed {
+                ((bits << unused) as i64 >> unused) as f64
+            } else {
+                bits as f64
+            }
+        }));
+    }
+}
+
+fn convert<const SIZE: usize>(bytes: &[u8], out: &mut Vec<f32>, read: impl Fn([u8; SIZE]) -> f32) {
+    out.extend(bytes.as_chunks().0.iter().map(|element| read(*element)));
 }
 
 /// A half-precision float. The exponent is moved by multiplication, which handles subnormals too.
@@ -124,13 +138,22 @@ mod tests {
 
     #[test]
     fn integers_keep_their_sign_and_order_of_bytes() {
-        let read = |descr, bytes: &[u8]| DType::parse(descr).unwrap().read(bytes);
-        assert_eq!(read("<i2", &[0xfe, 0xff]), -2.0);
-        assert_eq!(read(">u2", &[0x01, 0x02]), 258.0);
-        assert_eq!(read("|i1", &[0x80]), -128.0);
-        assert_eq!(read("<i8", &[7, 0, 0, 0, 0, 0, 0, 0]), 7.0);
-        assert_eq!(read(">f4", &1.5_f32.to_be_bytes()), 1.5);
-        assert_eq!(read("<f8", &(-0.25_f64).to_le_bytes()), -0.25);
+        let integer = |descr, bytes: &[u8]| {
+            let mut out = Vec::new();
+            DType::parse(descr).unwrap().integers(bytes, &mut out);
+            out[0]
+        };
+        let float = |descr, bytes: &[u8]| {
+            let mut out = Vec::new();
+            DType::parse(descr).unwrap().floats(bytes, &mut out);
+            out[0]
+        };
+        assert_eq!(integer("<i2", &[0xfe, 0xff]), -2.0);
+        assert_eq!(integer(">u2", &[0x01, 0x02]), 258.0);
+        assert_eq!(integer("|i1", &[0x80]), -128.0);
+        assert_eq!(integer("<i8", &[7, 0, 0, 0, 0, 0, 0, 0]), 7.0);
+        assert_eq!(float(">f4", &1.5_f32.to_be_bytes()), 1.5);
+        assert_eq!(float("<f8", &(-0.25_f64).to_le_bytes()), -0.25);
     }
 
     #[test]

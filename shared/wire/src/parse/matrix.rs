@@ -1,219 +1,134 @@
 //! Numeric arrays of a JSON body, read straight into flat memory.
 
-use std::fmt;
-
 use ndarray::Array2;
-use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 
-use super::faults::Faults;
+use super::reader::Reader;
 use crate::error::{Counted, WireError};
 use crate::limits::SizeLimits;
 
-/// Reads `Y`: a list of rows of equal length, or null.
-pub(crate) struct MatrixSeed<'a> {
-    pub(crate) faults: &'a Faults,
-    pub(crate) limits: &'a SizeLimits,
-    /// Length of the body: it bounds how many numbers there can be.
-    pub(crate) body_bytes: usize,
-}
-
-impl<'de> DeserializeSeed<'de> for MatrixSeed<'_> {
-    type Value = Option<Array2<f32>>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
+/// Reads `Y`: a list of rows of equal length, or null. `body_bytes` bounds how many numbers there
+/// can be.
+pub(crate) fn matrix(
+    reader: &mut Reader<'_>,
+    limits: &SizeLimits,
+    body_bytes: usize,
+) -> Result<Option<Array2<f32>>, WireError> {
+    if reader.take_null() {
+        return Ok(None);
     }
-}
-
-impl<'de> Visitor<'de> for MatrixSeed<'_> {
-    type Value = Option<Array2<f32>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of rows")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<Self::Value, A::Error> {
-        // Numbers written in full take about 20 bytes, rounded ones 8; a wrong guess costs a copy.
-        let most = self.limits.max_nodes.saturating_mul(self.limits.max_dim);
-        let mut flat = Vec::with_capacity(most.min(self.body_bytes / 8));
-        let mut row = 0;
-        let mut columns = None;
-        loop {
-            let start = flat.len();
-            let seed = RowSeed {
-                faults: self.faults,
-                limits: self.limits,
-                flat: &mut flat,
-                row,
-            };
-            match rows.next_element_seed(seed) {
-                Ok(Some(())) => {}
-                Ok(None) => break,
-                Err(error) => {
-                    self.faults.note(|| format!("Y[{row}]"), &error);
-                    return Err(error);
-                }
+    // Numbers written in full take about 20 bytes, rounded ones 8; a wrong guess costs a copy.
+    let most = limits.max_nodes.saturating_mul(limits.max_dim);
+    let mut flat = Vec::with_capacity(most.min(body_bytes / 8));
+    let (mut rows, mut columns) = (0, None);
+    reader.list(
+        || "Y".to_owned(),
+        "a list of rows",
+        |reader, row| {
+            if row >= limits.max_nodes {
+                return Err(WireError::too_large("Y", Counted::Rows, limits.max_nodes));
             }
+            let start = flat.len();
+            read_row(reader, row, limits, &mut flat)?;
             let length = flat.len() - start;
             let expected = *columns.get_or_insert(length);
             if length != expected {
                 let detail = format!("has {length} entries, row 0 has {expected}");
-                return Err(self.faults.refuse(format!("Y[{row}]"), detail));
+                return Err(WireError::field(format!("Y[{row}]"), detail));
             }
-            row += 1;
-        }
-        flat.shrink_to_fit();
-        Array2::from_shape_vec((row, columns.unwrap_or(0)), flat)
-            .map(Some)
-            .map_err(|error| self.faults.refuse("Y".to_owned(), error.to_string()))
-    }
+            rows = row + 1;
+            Ok(())
+        },
+    )?;
+    flat.shrink_to_fit();
+    Array2::from_shape_vec((rows, columns.unwrap_or(0)), flat)
+        .map(Some)
+        .map_err(|error| WireError::field("Y", error.to_string()))
 }
 
-struct RowSeed<'a> {
-    faults: &'a Faults,
-    limits: &'a SizeLimits,
-    flat: &'a mut Vec<f32>,
+fn read_row(
+    reader: &mut Reader<'_>,
     row: usize,
-}
-
-impl<'de> DeserializeSeed<'de> for RowSeed<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for RowSeed<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of numbers")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<(), A::Error> {
-        let (row, limits) = (self.row, self.limits);
-        if row >= limits.max_nodes {
-            let error = WireError::too_large("Y", Counted::Rows, limits.max_nodes);
-            return Err(self.faults.stop(error));
-        }
-        let mut column = 0;
-        loop {
-            let value = match values.next_element_seed(Number) {
-                Ok(Some(value)) => value as f32,
-                Ok(None) => return Ok(()),
-                Err(error) => {
-                    self.faults.note(|| format!("Y[{row}][{column}]"), &error);
-                    return Err(error);
-                }
-            };
+    limits: &SizeLimits,
+    flat: &mut Vec<f32>,
+) -> Result<(), WireError> {
+    reader.list(
+        || format!("Y[{row}]"),
+        "a list of numbers",
+        |reader, column| {
+            let value = reader.float32(|| format!("Y[{row}][{column}]"))?;
             if column >= limits.max_dim {
-                let error = WireError::too_large("Y", Counted::Columns, limits.max_dim);
-                return Err(self.faults.stop(error));
+                return Err(WireError::too_large("Y", Counted::Columns, limits.max_dim));
             }
             if !is_usable(value) {
-                return Err(self
-                    .faults
-                    .refuse(format!("Y[{row}][{column}]"), complaint(value)));
+                return Err(WireError::field(
+                    format!("Y[{row}][{column}]"),
+                    complaint(value),
+                ));
             }
-            self.flat.push(value);
-            column += 1;
-        }
-    }
+            flat.push(value);
+            Ok(())
+        },
+    )
 }
 
 /// Reads a list of numbers, or null.
-pub(crate) struct VectorSeed<'a, T> {
-    pub(crate) faults: &'a Faults,
-    pub(crate) field: &'static str,
-    pub(crate) counted: Counted,
-    pub(crate) limit: usize,
-    pub(crate) convert: fn(f64) -> Result<T, &'static str>,
-}
-
-impl<'de, T> DeserializeSeed<'de> for VectorSeed<'_, T> {
-    type Value = Option<Vec<T>>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
+pub(crate) fn vector(
+    reader: &mut Reader<'_>,
+    field: &str,
+    (counted, limit): (Counted, usize),
+    check: fn(f32) -> Result<f32, &'static str>,
+) -> Result<Option<Vec<f32>>, WireError> {
+    if reader.take_null() {
+        return Ok(None);
     }
-}
-
-impl<'de, T> Visitor<'de> for VectorSeed<'_, T> {
-    type Value = Option<Vec<T>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of numbers")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Self::Value, A::Error> {
-        let mut out = Vec::new();
-        loop {
-            let at = out.len();
-            let value = match values.next_element_seed(Number) {
-                Ok(Some(value)) => value,
-                Ok(None) => return Ok(Some(out)),
-                Err(error) => {
-                    self.faults.note(|| format!("{}[{at}]", self.field), &error);
-                    return Err(error);
-                }
-            };
-            if at >= self.limit {
-                let error = WireError::too_large(self.field, self.counted, self.limit);
-                return Err(self.faults.stop(error));
+    let mut out = Vec::new();
+    reader.list(
+        || field.to_owned(),
+        "a list of numbers",
+        |reader, at| {
+            let path = || format!("{field}[{at}]");
+            let value = reader.float32(path)?;
+            if at >= limit {
+                return Err(WireError::too_large(field, counted, limit));
             }
-            match (self.convert)(value) {
-                Ok(value) => out.push(value),
-                Err(detail) => {
-                    return Err(self.faults.refuse(format!("{}[{at}]", self.field), detail));
-                }
+            out.push(check(value).map_err(|detail| WireError::field(path(), detail))?);
+            Ok(())
+        },
+    )?;
+    Ok(Some(out))
+}
+
+/// Reads a list of row indices, or null.
+pub(crate) fn indices(
+    reader: &mut Reader<'_>,
+    field: &str,
+    limit: usize,
+) -> Result<Option<Vec<usize>>, WireError> {
+    if reader.take_null() {
+        return Ok(None);
+    }
+    let mut out = Vec::new();
+    reader.list(
+        || field.to_owned(),
+        "a list of row indices",
+        |reader, at| {
+            let path = format!("{field}[{at}]");
+            let value = reader.value(&path)?;
+            if at >= limit {
+                return Err(WireError::too_large(field, Counted::ChainNodes, limit));
             }
-        }
-    }
-}
-
-/// One number.
-struct Number;
-
-impl<'de> DeserializeSeed<'de> for Number {
-    type Value = f64;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<f64, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl Visitor<'_> for Number {
-    type Value = f64;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number")
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<f64, E> {
-        Ok(value)
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<f64, E> {
-        Ok(value as f64)
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<f64, E> {
-        Ok(value as f64)
-    }
+            let index = value
+                .float()
+                .and_then(|value| index(value).map_err(str::to_owned));
+            out.push(index.map_err(|detail| WireError::field(path, detail))?);
+            Ok(())
+        },
+    )?;
+    Ok(Some(out))
 }
 
 /// A coordinate: finite, and so is its square in float32.
-pub(crate) fn coordinate(value: f64) -> Result<f32, &'static str> {
-    let value = value as f32;
+pub(crate) fn coordinate(value: f32) -> Result<f32, &'static str> {
     if is_usable(value) {
         Ok(value)
     } else {
@@ -222,8 +137,7 @@ pub(crate) fn coordinate(value: f64) -> Result<f32, &'static str> {
 }
 
 /// A gate or weight: finite and not negative.
-pub(crate) fn weight(value: f64) -> Result<f32, &'static str> {
-    let value = value as f32;
+pub(crate) fn weight(value: f32) -> Result<f32, &'static str> {
     if !value.is_finite() {
         Err(complaint(value))
     } else if value < 0.0 {
@@ -243,6 +157,7 @@ pub(crate) fn index(value: f64) -> Result<usize, &'static str> {
 }
 
 /// Whether value and square are finite in float32; false for NaN.
+#[inline]
 pub(crate) fn is_usable(value: f32) -> bool {
     value * value <= f32::MAX
 }

@@ -2,10 +2,11 @@
 
 mod blocks;
 mod draft;
-mod faults;
 mod json;
 mod matrix;
+mod number;
 mod parameters;
+mod reader;
 mod value;
 
 pub(crate) use blocks::{DiffusionBlock, OptionsBlock, ParamsBlock};

@@ -23,7 +23,8 @@ pub(super) fn open_for_writing(
     config: &DatabaseConfig,
 ) -> Result<Connection, EmbeddedError> {
     create_private(path)?;
-    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, config)?;
+    let access = OpenFlags::SQLITE_OPEN_READ_WRITE;
+    let connection = connect(path, access, config, config.cache_bytes)?;
     let prepared = prepare(&connection, path, config);
     prepared.map_err(|error| damaged(path, error))?;
     Ok(connection)
@@ -34,18 +35,20 @@ pub(super) fn open_for_reading(
     path: &Path,
     config: &DatabaseConfig,
 ) -> Result<Connection, EmbeddedError> {
-    connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, config)
+    let access = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    connect(path, access, config, config.reader_cache_bytes)
 }
 
 fn connect(
     path: &Path,
     access: OpenFlags,
     config: &DatabaseConfig,
+    cache_bytes: u64,
 ) -> Result<Connection, EmbeddedError> {
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(Duration::from_millis(config.busy_timeout_ms))?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
-    let cache_kib = i64::try_from(config.cache_bytes / 1024).unwrap_or(i64::MAX);
+    let cache_kib = i64::try_from(cache_bytes / 1024).unwrap_or(i64::MAX);
     connection.pragma_update(None, "cache_size", -cache_kib)?;
     Ok(connection)
 }
@@ -63,6 +66,10 @@ fn prepare(
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     let keep = i64::try_from(config.max_wal_bytes).unwrap_or(i64::MAX);
     connection.pragma_update(None, "journal_size_limit", keep)?;
+    if let Some(most) = config.max_database_bytes {
+        let pages = i64::try_from(most / u64::from(PAGE_BYTES)).unwrap_or(i64::MAX);
+        connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
+    }
     schema::bring_up_to_date(connection, path)
 }
 

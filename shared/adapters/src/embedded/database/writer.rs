@@ -4,12 +4,13 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use oscillink_ports::PortError;
 use rusqlite::Connection;
-use tokio::sync::mpsc;
 
 use super::batch::{Batch, JobError};
+use super::channel::Submitted;
 use super::checkpoint::Checkpoints;
 use super::connection;
 use super::counters::Counters;
@@ -66,7 +67,7 @@ pub(super) struct Writer {
     connection: Connection,
     path: PathBuf,
     config: DatabaseConfig,
-    jobs: mpsc::Receiver<Box<dyn WriteJob>>,
+    jobs: Submitted<Box<dyn WriteJob>>,
     counters: Arc<Counters>,
     checkpoints: Checkpoints,
 }
@@ -76,7 +77,7 @@ impl Writer {
         mut connection: Connection,
         path: &Path,
         config: DatabaseConfig,
-        jobs: mpsc::Receiver<Box<dyn WriteJob>>,
+        jobs: Submitted<Box<dyn WriteJob>>,
         counters: Arc<Counters>,
     ) -> Result<Self, EmbeddedError> {
         let checkpoints = Checkpoints::start(&mut connection, path, &config)?;
@@ -92,31 +93,22 @@ impl Writer {
 
     /// Works until the database is closed and nothing waits any more.
     pub(super) fn run(mut self) {
-        let most = if self.config.group_commit {
-            self.config.max_batch.max(1)
-        } else {
-            1
-        };
-        while let Some(first) = self.jobs.blocking_recv() {
-            let mut jobs = vec![first];
-            while jobs.len() < most {
-                match self.jobs.try_recv() {
-                    Ok(job) => jobs.push(job),
-                    Err(_) => break,
-                }
-            }
+        let mut last_commit = Duration::ZERO;
+        while let Some(jobs) = self.jobs.next(last_commit) {
+            let begun = Instant::now();
             self.commit(jobs);
+            last_commit = begun.elapsed();
             if self.checkpoints.after_commit(&self.connection) {
                 self.counters.checkpointed();
             }
         }
-        self.checkpoints.stop(&self.connection);
     }
 
     fn commit(&mut self, mut jobs: Vec<Box<dyn WriteJob>>) {
         match self.attempt(&mut jobs) {
             Ok(outcomes) => {
                 self.counters.committed(jobs.len());
+                self.jobs.done_with(jobs.len());
                 for (job, outcome) in jobs.into_iter().zip(outcomes) {
                     finish(job, outcome);
                 }

@@ -18,11 +18,10 @@ use crate::embedded::database::JobError;
 use crate::embedded::error::EmbeddedError;
 
 /// A document and the text that it is stored as.
-#[derive(Clone)]
 struct Document {
     body: Rc<Value>,
     /// `None` for a document as it was read.
-    text: Option<Rc<str>>,
+    text: Option<String>,
 }
 
 /// What is known of one address.
@@ -90,7 +89,7 @@ impl PendingDocuments {
                     let text = rules::serialise(&key, &body)?;
                     let document = Document {
                         body: Rc::new(body),
-                        text: Some(text.into()),
+                        text: Some(text),
                     };
                     staged.insert(key, Some(document));
                 }

@@ -105,20 +105,9 @@ fn source(query: &Query) -> Result<String, PortError> {
             }
         }
     }
-    wanted.sort_unstable();
-    let number = collection.composite_indexes().iter().position(|index| {
-        index.split_last().is_some_and(|(order, equal)| {
-            let mut equal = equal.to_vec();
-            equal.sort_unstable();
-            *order == query.order_by && equal == wanted
-        })
-    });
-    let number = number.ok_or_else(|| refused(query, "no composite index"))?;
-    Ok(format!(
-        "{} INDEXED BY {}",
-        table::name(collection),
-        table::index_name(collection, number)
-    ))
+    let index = table::of(collection).index_for(collection, &wanted, query.order_by);
+    let index = index.ok_or_else(|| refused(query, "no composite index"))?;
+    Ok(format!("{} INDEXED BY {index}", table::name(collection)))
 }
 
 fn conditions(query: &Query) -> (String, Vec<Operand>) {

@@ -3,6 +3,7 @@
 use oscillink_ports::{DocKey, MAX_DOCUMENT_BYTES, PortError};
 use serde_json::Value;
 
+use super::text;
 use crate::embedded::error::EmbeddedError;
 
 const MAX_ID_LEN: usize = 200;
@@ -32,7 +33,7 @@ pub(super) fn serialise(key: &DocKey, body: &Value) -> Result<String, PortError>
     if !body.is_object() {
         return Err(refused("a document is a JSON object".to_owned()));
     }
-    let text = serde_json::to_string(body).map_err(PortError::corrupt)?;
+    let text = text::of(body);
     if text.len() > MAX_DOCUMENT_BYTES {
         return Err(refused(format!(
             "{} bytes are more than the {MAX_DOCUMENT_BYTES} of a document",

@@ -44,14 +44,13 @@ impl Client {
     }
 
     /// Runs one call, from waiting for a free place to its last byte, within the time for a call.
-    async fn bounded<T>(
-        &self,
-        call: impl Future<Output = Result<T, Status>>,
-    ) -> Result<T, Status> {
+    async fn bounded<T>(&self, call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
         let work = async {
-            let _slot = self.slots.acquire().await.map_err(|closed| {
-                Status::unavailable(closed.to_string())
-            })?;
+            let _slot = self
+                .slots
+                .acquire()
+                .await
+                .map_err(|closed| Status::unavailable(closed.to_string()))?;
             call.await
         };
         tokio::time::timeout(self.call_timeout, work)

@@ -161,7 +161,8 @@ mod tests {
 
     #[test]
     fn indexed_fields_hold_only_what_queries_compare() {
-        let fields = round_trip(&json!({"due_at": null, "created_at": 1.5, "tag": 1.5, "live": true}));
+        let fields =
+            round_trip(&json!({"due_at": null, "created_at": 1.5, "tag": 1.5, "live": true}));
         assert!(!fields.contains_key("due_at") && !fields.contains_key("created_at"));
         assert!(fields.contains_key("tag") && fields.contains_key("live"));
     }

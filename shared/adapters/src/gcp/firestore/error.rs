@@ -20,13 +20,18 @@ pub(super) fn is_transient(status: &Status) -> bool {
 /// Whether a commit that got this answer has certainly not happened and may be tried with fresh
 /// reads: it lost against another, or its transaction is gone (expired, or the server restarted).
 pub(super) fn is_conflict(status: &Status) -> bool {
-    let expired = status.code() == Code::InvalidArgument && status.message().contains("transaction");
+    let expired =
+        status.code() == Code::InvalidArgument && status.message().contains("transaction");
     status.code() == Code::Aborted || expired
 }
 
 /// The answer in the port's terms.
 pub(super) fn port_error(what: &str, status: &Status) -> PortError {
-    let detail = format!("Firestore {what}: {:?}: {}", status.code(), status.message());
+    let detail = format!(
+        "Firestore {what}: {:?}: {}",
+        status.code(),
+        status.message()
+    );
     match status.code() {
         Code::NotFound => PortError::NotFound { detail },
         Code::AlreadyExists => PortError::AlreadyExists { detail },

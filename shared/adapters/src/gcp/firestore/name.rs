@@ -21,11 +21,6 @@ impl Names {
         }
     }
 
-    /// What collections lie in.
-    pub(super) fn root(&self) -> &str {
-        &self.root
-    }
-
     /// The document's full name.
     ///
     /// # Errors
@@ -47,7 +42,11 @@ impl Names {
 
     /// The name that an id of any form has; for cursors, which need no document.
     pub(super) fn place(&self, collection: Collection, id: &str) -> String {
-        let escape = if reserved(id) { ESCAPE.to_string() } else { String::new() };
+        let escape = if reserved(id) {
+            ESCAPE.to_string()
+        } else {
+            String::new()
+        };
         format!("{}/{}/{escape}{id}", self.root, collection.as_str())
     }
 

@@ -7,9 +7,7 @@ use std::sync::Arc;
 use firestore::gcloud_sdk::google::firestore::v1::precondition::ConditionType;
 use firestore::gcloud_sdk::google::firestore::v1::write::Operation;
 use firestore::gcloud_sdk::google::firestore::v1::{Document, Precondition, Write as Stored};
-use oscillink_ports::{
-    Decide, DocKey, MAX_TRANSACTION_WRITES, PortError, Snapshot, Write,
-};
+use oscillink_ports::{Decide, DocKey, MAX_TRANSACTION_WRITES, PortError, Snapshot, Write};
 
 use super::client::{Client, TransactionId};
 use super::error::{is_conflict, is_transient, port_error};

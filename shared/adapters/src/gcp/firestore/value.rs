@@ -95,9 +95,12 @@ pub(super) fn decode(value: Stored) -> Result<Value, Malformed> {
         }
         Some(ValueType::StringValue(value)) => Value::String(value),
         Some(ValueType::BytesValue(text)) => serde_json::from_slice(&text)?,
-        Some(ValueType::ArrayValue(list)) => {
-            Value::Array(list.values.into_iter().map(decode).collect::<Result<_, _>>()?)
-        }
+        Some(ValueType::ArrayValue(list)) => Value::Array(
+            list.values
+                .into_iter()
+                .map(decode)
+                .collect::<Result<_, _>>()?,
+        ),
         Some(ValueType::MapValue(map)) => {
             let fields = map.fields.into_iter();
             Value::Object(
