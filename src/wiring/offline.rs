@@ -1,0 +1,118 @@
+//! An engine over the documents of a data folder only, for commands beside a server.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Result;
+use bytes::Bytes;
+use oscillink_adapters::embedded::{EmbeddedConfig, open_store_only};
+use oscillink_domain::event::Topic;
+use oscillink_domain::{Event, QueueName};
+use oscillink_engine::{Engine, EngineConfig, Ports};
+use oscillink_ports::{
+    BlobStore, Bus, EventHandler, OsClock, PortError, QueueStats, Task, TaskQueue,
+};
+
+use super::entropy::OsEntropy;
+
+/// The engine of a data folder whose server may be running: it reads and writes documents; what
+/// must happen beyond them stays in the outbox for the server.
+pub fn open_offline(data_dir: &Path) -> Result<Engine> {
+    let store = open_store_only(&EmbeddedConfig::new(data_dir))?;
+    let ports = Ports {
+        store: Arc::new(store),
+        blobs: Arc::new(Absent),
+        queue: Arc::new(Absent),
+        bus: Arc::new(Absent),
+        clock: Arc::new(OsClock),
+        entropy: Arc::new(OsEntropy),
+    };
+    Ok(Engine::new(ports, EngineConfig::default()))
+}
+
+/// Stands where this command has nothing: every use is refused.
+struct Absent;
+
+impl Absent {
+    fn refuse<T>(&self) -> Result<T, PortError> {
+        Err(PortError::Refused {
+            detail: "this command works on documents only".to_owned(),
+        })
+    }
+}
+
+#[async_trait::async_trait]
+impl BlobStore for Absent {
+    async fn create(&self, _: &str, _: Bytes) -> Result<(), PortError> {
+        self.refuse()
+    }
+
+    async fn get(&self, _: &str) -> Result<Bytes, PortError> {
+        self.refuse()
+    }
+
+    async fn get_range(&self, _: &str, _: Range<u64>) -> Result<Bytes, PortError> {
+        self.refuse()
+    }
+
+    async fn delete(&self, _: &str) -> Result<(), PortError> {
+        self.refuse()
+    }
+
+    async fn list(&self, _: &str, _: Option<&str>, _: usize) -> Result<Vec<String>, PortError> {
+        self.refuse()
+    }
+
+    async fn check(&self) -> Result<(), PortError> {
+        self.refuse()
+    }
+}
+
+#[async_trait::async_trait]
+impl TaskQueue for Absent {
+    async fn create(&self, tasks: Vec<Task>) -> Vec<Result<(), PortError>> {
+        tasks.iter().map(|_| self.refuse()).collect()
+    }
+
+    async fn delete(&self, _: QueueName, _: &str) -> Result<(), PortError> {
+        self.refuse()
+    }
+
+    async fn pause(&self, _: QueueName) -> Result<(), PortError> {
+        self.refuse()
+    }
+
+    async fn resume(&self, _: QueueName) -> Result<(), PortError> {
+        self.refuse()
+    }
+
+    async fn stats(&self, _: QueueName) -> Result<QueueStats, PortError> {
+        self.refuse()
+    }
+}
+
+#[async_trait::async_trait]
+impl Bus for Absent {
+    async fn publish(&self, _: Topic, _: &str, _: &Event) -> Result<(), PortError> {
+        self.refuse()
+    }
+
+    async fn subscribe(
+        &self,
+        _: Topic,
+        _: &str,
+        _: bool,
+        _: Arc<dyn EventHandler>,
+    ) -> Result<(), PortError> {
+        self.refuse()
+    }
+
+    async fn subscribe_dead_letters(
+        &self,
+        _: Topic,
+        _: Arc<dyn EventHandler>,
+    ) -> Result<(), PortError> {
+        self.refuse()
+    }
+}
