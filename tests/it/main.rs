@@ -3,6 +3,7 @@
 mod architecture;
 mod bad_input;
 mod cli;
+mod crash;
 mod demo;
 mod golden;
 mod http;

@@ -27,7 +27,7 @@ fn stable(value: &Value) -> Value {
                     json!("[hash]")
                 }
                 "request_id" | "job_id" | "key_id" | "id" if value.is_string() => json!("[id]"),
-                "created" | "started" | "completed" | "expires" | "resets_at" | "reset" | "ts"
+                "created" | "started" | "completed" | "expires" | "resets" | "reset" | "ts"
                 | "period" => json!("[time]"),
                 _ => stable(value),
             };

@@ -206,6 +206,13 @@ impl Server {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
+    /// Ends the process as a crash would, while others still use it.
+    pub fn kill_now(&self) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args(["-KILL", &pid]).status().unwrap();
+        assert!(status.success());
+    }
+
     /// Ends the process as a crash would.
     pub fn kill(mut self) {
         self.child.kill().unwrap();

@@ -1,4 +1,12 @@
 //! The embedded adapters, seen from outside.
 #![cfg(feature = "embedded")]
+// Functions beside the tests state their expectations as the tests do.
+#![allow(clippy::unwrap_used)]
 
+mod bus;
 mod conformance;
+mod crash;
+mod data_folder;
+mod queue;
+mod scene;
+mod trouble;
