@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: demo test check lint fmt bench doc
+.PHONY: demo test check lint fmt bench bench-jobs doc
 
 demo: ## the whole service on real embeddings, start to finish
 	$(CARGO) run --release --locked -- demo
@@ -21,8 +21,11 @@ lint: ## clippy, warnings are errors
 fmt: ## format everything
 	$(CARGO) fmt --all
 
-bench: ## benchmarks of the numeric core
+bench: bench-jobs ## benchmarks of the numeric core and of durable throughput
 	$(CARGO) bench --package oscillink-lattice --locked
+
+bench-jobs: ## durable throughput of the all-in-one server
+	$(CARGO) bench --package oscillink --bench jobs --locked
 
 doc: ## documentation of every crate, warnings are errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked

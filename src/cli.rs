@@ -65,6 +65,10 @@ pub enum Command {
     Cancel(commands::cancel::Args),
     /// List jobs, newest first
     List(commands::list::Args),
+    /// Run the HTTP API alone, over Google Cloud
+    Gateway(commands::role::GatewayArgs),
+    /// Run an instance of a worker pool alone, over Google Cloud
+    Worker(commands::role::WorkerArgs),
     /// Make, list, rotate and revoke API keys
     Keys(commands::keys::Args),
     /// Check the signature of a receipt

@@ -5,6 +5,7 @@ pub mod demo;
 pub mod get;
 pub mod keys;
 pub mod list;
+pub mod role;
 pub mod serve;
 pub mod solve;
 pub mod submit;
@@ -25,6 +26,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Verify(args) => verify::run(&args, output),
         Command::Demo(args) => block_on(demo::run(&args, output.prose(display))),
         Command::Serve(args) => block_on(serve::run(&args, output)),
+        Command::Gateway(args) => block_on(role::gateway(&args)),
+        Command::Worker(args) => block_on(role::worker(&args)),
         Command::Submit(args) => block_on(submit::run(&args, output)),
         Command::Get(args) => block_on(get::run(&args, output)),
         Command::Wait(args) => block_on(wait::run(&args, output)),

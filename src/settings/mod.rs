@@ -1,5 +1,7 @@
 //! The server's settings, from flags and environment. A setting that cannot be used names its variable.
 
+#[cfg(feature = "gcp")]
+mod role;
 mod seeds;
 
 use std::net::IpAddr;
@@ -16,6 +18,8 @@ use secrecy::SecretString;
 use crate::data_dir;
 use crate::exit::Failure;
 
+#[cfg(feature = "gcp")]
+pub use role::RoleSettings;
 pub use seeds::Seed;
 
 /// Port when none is given.

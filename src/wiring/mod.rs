@@ -1,10 +1,15 @@
 //! Where adapters, engine and services are put together: nothing else in the program names an adapter.
 
+#[cfg(feature = "gcp")]
+mod cloud;
 mod dev_key;
 mod entropy;
+mod listen;
 mod offline;
 mod server;
 
+#[cfg(feature = "gcp")]
+pub use cloud::Role;
 pub use dev_key::DevKey;
 pub use entropy::OsEntropy;
 pub use offline::open_offline;

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::dev_key::DevKey;
 use super::entropy::OsEntropy;
+use super::listen::{bind, reachable};
 use crate::exit::Failure;
 use crate::settings::ServerSettings;
 
@@ -172,20 +173,5 @@ async fn listen(settings: &ServerSettings, development: bool) -> Result<TcpListe
         (None, true) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         (None, false) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
     };
-    let addr = SocketAddr::new(host, settings.port);
-    let listener = TcpListener::bind(addr).await;
-    listener
-        .map_err(|error| Failure::usage(format!("PORT: cannot listen on {addr}: {error}")).into())
-}
-
-/// The address by which this machine reaches a listener: an unspecified one is reached on loopback.
-fn reachable(addr: SocketAddr) -> SocketAddr {
-    let mut addr = addr;
-    if addr.ip().is_unspecified() {
-        addr.set_ip(match addr {
-            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            SocketAddr::V6(_) => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
-        });
-    }
-    addr
+    bind(host, settings.port).await
 }

@@ -1,5 +1,11 @@
 //! End-to-end stories: the real binary, driven as a user and as a client would.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests state expectations as tests do"
+)]
+
+mod api_batch;
 mod architecture;
 mod bad_input;
 mod cli;

@@ -28,8 +28,13 @@ const QUEUE_NAME: &str = "x-cloudtasks-queuename";
 
 /// The caller is not who may push tasks.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct NotAuthorised(pub String);
+#[error("{detail}")]
+pub struct NotAuthorised {
+    /// Why.
+    pub detail: String,
+    /// It could not be told now: the same caller may be accepted later.
+    pub transient: bool,
+}
 
 /// Decides whether a caller may push tasks, from its `Authorization` header.
 #[async_trait]
@@ -68,7 +73,12 @@ async fn task(
             .and_then(|value| value.to_str().ok());
         if let Err(error) = auth.check(token).await {
             tracing::warn!(%error, "a task push was not authorised");
-            return StatusCode::UNAUTHORIZED.into_response();
+            let status = if error.transient {
+                StatusCode::SERVICE_UNAVAILABLE
+            } else {
+                StatusCode::UNAUTHORIZED
+            };
+            return status.into_response();
         }
     }
     let serves = |queue: &QueueName| service.worker.config().queues.contains(queue);

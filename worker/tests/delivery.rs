@@ -214,7 +214,14 @@ impl PushAuth for Password {
     async fn check(&self, authorization: Option<&str>) -> Result<(), NotAuthorised> {
         match authorization {
             Some("Bearer good") => Ok(()),
-            _ => Err(NotAuthorised("wrong token".into())),
+            Some("Bearer unknown issuer") => Err(NotAuthorised {
+                detail: "no keys".into(),
+                transient: true,
+            }),
+            _ => Err(NotAuthorised {
+                detail: "wrong token".into(),
+                transient: false,
+            }),
         }
     }
 }
@@ -233,6 +240,10 @@ async fn the_endpoint_checks_caller_queue_and_body() {
     assert_eq!(
         send("/tasks/settle", "Bearer bad", vec![]).await,
         StatusCode::UNAUTHORIZED
+    );
+    assert_eq!(
+        send("/tasks/settle", "Bearer unknown issuer", vec![]).await,
+        StatusCode::SERVICE_UNAVAILABLE
     );
     assert_eq!(
         send("/tasks/diffusion", "Bearer good", vec![]).await,

@@ -1,0 +1,90 @@
+//! `oscillink gateway|worker`: one role of the service in this process, over Google Cloud.
+
+#[cfg(not(feature = "gcp"))]
+use crate::exit::Failure;
+use anyhow::Result;
+
+/// What is said in `--help` of each role.
+pub const HELP: &str = "\
+Configured by variables only: OSCILLINK_BACKEND=gcp, FIRESTORE_PROJECT, OSCILLINK_BLOB_URL and the \
+others of docs/configuration.md. SIGTERM hands running work back and ends within 10 seconds.";
+
+/// A role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoleName {
+    /// The HTTP API, with relay and sweeper.
+    Gateway,
+    /// A worker pool's instance.
+    Worker,
+}
+
+/// Arguments of `gateway`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub struct GatewayArgs {}
+
+/// Arguments of `worker`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub struct WorkerArgs {
+    /// Queues that this pool serves, of settle, diffusion and priority
+    #[arg(long, env = "OSCILLINK_WORKER_QUEUES", value_name = "Q1,Q2")]
+    queues: Option<String>,
+}
+
+/// Runs a gateway until a signal ends it.
+pub async fn gateway(_: &GatewayArgs) -> Result<()> {
+    run(RoleName::Gateway, None).await
+}
+
+/// Runs a worker until a signal ends it.
+pub async fn worker(args: &WorkerArgs) -> Result<()> {
+    run(RoleName::Worker, args.queues.as_deref()).await
+}
+
+#[cfg(not(feature = "gcp"))]
+async fn run(_: RoleName, _: Option<&str>) -> Result<()> {
+    let text = "this program was built without the cloud adapters: build it with `--features gcp`, or run \
+                `oscillink serve`";
+    Err(Failure::usage(text).into())
+}
+
+#[cfg(feature = "gcp")]
+async fn run(role: RoleName, queues: Option<&str>) -> Result<()> {
+    use anyhow::Context as _;
+    use oscillink_gateway::Config as GatewayConfig;
+    use oscillink_telemetry::{LogFormat, init_logs, on_signal};
+    use oscillink_worker::WorkerConfig;
+
+    use crate::exit::Failure;
+    use crate::settings::RoleSettings;
+    use crate::wiring::Role;
+
+    let variable = |name: &str| std::env::var(name).ok();
+    let filter = variable("OSCILLINK_LOG").or_else(|| variable("RUST_LOG"));
+    init_logs(LogFormat::Auto, filter.as_deref().unwrap_or("info"))
+        .map_err(|error| Failure::usage(format!("OSCILLINK_LOG cannot be used: {error}")))?;
+    let lookup = |name: &str| match (name, queues) {
+        ("OSCILLINK_WORKER_QUEUES", Some(queues)) => Some(queues.to_owned()),
+        _ => variable(name),
+    };
+    let (settings, seeds) = RoleSettings::from_lookup(&lookup)?;
+    let usage = |error: &dyn std::fmt::Display| Failure::usage(error.to_string());
+    let signal = tokio::spawn(on_signal());
+    let mut running = match role {
+        RoleName::Gateway => {
+            let config = GatewayConfig::from_lookup(&lookup).map_err(|e| usage(&e))?;
+            Role::gateway(settings, config, &seeds).await?
+        }
+        RoleName::Worker => {
+            let config = WorkerConfig::from_lookup(&lookup).map_err(|e| usage(&e))?;
+            Role::worker(settings, config).await?
+        }
+    };
+    tracing::info!(url = running.url(), ?role, "ready");
+    tokio::select! {
+        received = signal => received.context("the signal handler")??,
+        error = running.failed() => return Err(error),
+    }
+    running.drain().await
+}
