@@ -4,7 +4,9 @@ use oscillink_domain::event::Topic;
 use oscillink_domain::key::KeySecret;
 use oscillink_domain::outbox::OutboxEntry;
 use oscillink_domain::tier::Overrides;
-use oscillink_domain::{ApiKey, Event, KeyId, KeyRecord, KeyStatus, Sha256Hex, Tier, Timestamp};
+use oscillink_domain::{
+    ApiKey, Event, EventId, KeyId, KeyRecord, KeyStatus, Sha256Hex, Tier, Timestamp,
+};
 use oscillink_ports::{Collection, Cursor, DocKey, PortError, Query, StoreExt, TxError, Write};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -36,8 +38,8 @@ pub struct IssuedKey {
 
 /// Which key a secret opens.
 #[derive(Serialize, Deserialize)]
-struct KeyHashDocument {
-    key_id: KeyId,
+pub(crate) struct KeyHashDocument {
+    pub(crate) key_id: KeyId,
 }
 
 impl Engine {
@@ -255,7 +257,7 @@ impl Engine {
         Ok(changed)
     }
 
-    fn new_secret(&self) -> ApiKey {
+    pub(crate) fn new_secret(&self) -> ApiKey {
         let mut bytes = [0; 32];
         self.inner.ports.entropy.fill(&mut bytes);
         ApiKey::from_random(bytes)
@@ -266,6 +268,13 @@ impl Engine {
 fn change_entry(record: &KeyRecord, now: Timestamp, source: &str) -> OutboxEntry {
     let content = serde_json::to_string(record).unwrap_or_default();
     let id = event_id(&["key", record.key_id.as_str(), &content]);
+    let event = change_event(record, id.clone(), now, source);
+    let events = vec![(Topic::EntitlementEvents, event)];
+    OutboxEntry::publish(id.as_str().to_owned(), record.key_id.as_str(), events, now)
+}
+
+/// What instances are told of a changed key. It names the hashes by which they remember the key.
+pub(crate) fn change_event(record: &KeyRecord, id: EventId, now: Timestamp, source: &str) -> Event {
     let hashes: Vec<&Sha256Hex> = record.secrets.iter().map(|s| &s.hash).collect();
     let data = json!({
         "keyId": record.key_id,
@@ -273,15 +282,13 @@ fn change_entry(record: &KeyRecord, now: Timestamp, source: &str) -> OutboxEntry
         "tier": record.tier,
         "status": record.status,
     });
-    let event = Event::new(id.clone(), "entitlement.changed", now, source, data);
-    let events = vec![(Topic::EntitlementEvents, event)];
-    OutboxEntry::publish(id.as_str().to_owned(), record.key_id.as_str(), events, now)
+    Event::new(id, "entitlement.changed", now, source, data)
 }
 
-fn record_key(key_id: &KeyId) -> DocKey {
+pub(crate) fn record_key(key_id: &KeyId) -> DocKey {
     DocKey::new(Collection::ApiKeys, key_id.as_str())
 }
 
-fn hash_key(hash: &Sha256Hex) -> DocKey {
+pub(crate) fn hash_key(hash: &Sha256Hex) -> DocKey {
     DocKey::new(Collection::KeyHashes, hash.as_str())
 }

@@ -5,6 +5,8 @@
 //! the [relay](Engine::relay_dispatches). Whatever is repeated, late or out of order finds in the
 //! documents that it has already happened.
 
+mod admin;
+mod billing;
 mod charge;
 mod config;
 mod content;
@@ -19,6 +21,7 @@ mod run;
 mod submit;
 mod sweep;
 mod usage;
+mod window;
 mod work;
 
 use std::collections::BTreeMap;
@@ -28,6 +31,11 @@ use oscillink_domain::{QueueName, Timestamp};
 use oscillink_ports::{BlobStore, Bus, Clock, Entropy, Store, TaskQueue};
 use tokio::sync::Notify;
 
+pub use admin::{Bulk, JobsMatching};
+pub use billing::{
+    Announcement, Applied, BillingError, BillingRules, Change, Claimed, EventFilter, ExportError,
+    ExportReport, ExportSummary, ProviderView, Recorded, Replayed, verify_export,
+};
 pub use charge::SyncWork;
 pub use config::EngineConfig;
 pub use error::{ChargeError, EngineError, KeyError, QuotaExceeded, SubmitError};
@@ -70,6 +78,8 @@ struct Inner {
     virtual_time: Mutex<BTreeMap<QueueName, u64>>,
     /// Something was written to the outbox, or a place in the dispatch window came free.
     outbox_changed: Notify,
+    /// Tasks under way.
+    windows: window::Windows,
 }
 
 impl Engine {
@@ -81,6 +91,7 @@ impl Engine {
             config,
             virtual_time: Mutex::default(),
             outbox_changed: Notify::new(),
+            windows: window::Windows::default(),
         };
         Self {
             inner: Arc::new(inner),

@@ -45,7 +45,7 @@ impl Engine {
         if entries.items.is_empty() {
             return Ok(0);
         }
-        let place = window.saturating_sub(self.dispatched(queue, window).await?);
+        let place = self.place_in_window(queue).await?;
         let chosen = &entries.items[..place.min(entries.items.len())];
         if let Some(first) = entries.items.first() {
             // The head of the line is where virtual time stands; after a restart this restores it.
@@ -68,28 +68,11 @@ impl Engine {
             }
         }
         let count = removed.len();
+        self.inner
+            .windows
+            .moved(queue, isize::try_from(count).unwrap_or(isize::MAX));
         self.remove(removed).await?;
         failure.map_or(Ok(count), |error| Err(error.into()))
-    }
-
-    /// How many jobs of `queue` have a task: those that are live, less those still in the outbox.
-    /// Counts no further than it must to see that the window is full.
-    async fn dispatched(&self, queue: QueueName, window: usize) -> Result<usize, PortError> {
-        let waiting = Query::new(Collection::Outbox, "tag", usize::MAX).filter(
-            "lane",
-            Op::Eq,
-            queue.as_str(),
-        );
-        let waiting = self.store().count(&waiting).await? as usize;
-        let live = Query::new(
-            Collection::Jobs,
-            "created_at",
-            waiting.saturating_add(window),
-        )
-        .filter("queue", Op::Eq, queue.as_str())
-        .filter("live", Op::Eq, true);
-        let live = self.store().count(&live).await? as usize;
-        Ok(live.saturating_sub(waiting))
     }
 
     fn task_of(&self, entry: &OutboxEntry) -> Option<Task> {

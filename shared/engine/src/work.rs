@@ -292,7 +292,11 @@ impl Engine {
             })
             .await;
         match outcome {
-            Ok(value) => Ok(Some(value)),
+            Ok(value) => {
+                // Whatever the step was, the job has left this worker's hands.
+                self.inner.windows.moved(attempt.job.queue, -1);
+                Ok(Some(value))
+            }
             Err(TxError::Refused(Held::Stale(stale))) => {
                 tracing::warn!(job_id = %attempt.job.id, %stale, "a stale lease's write was refused");
                 Ok(None)
