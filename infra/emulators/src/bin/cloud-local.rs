@@ -1,0 +1,72 @@
+//! `make cloud-local`: rehearses a deployment on this machine and runs the demo through it.
+//!
+//! Starts Google's Firestore and Pub/Sub emulators, the Cloud Tasks emulator and a local object
+//! store, then gateway and worker pools as separate processes on the Google Cloud adapters. Runs a
+//! command against them, the demo unless told otherwise, and stops everything.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+use oscillink_emulators::rehearsal::{KEY, RECEIPT_SECRET, Rehearsal};
+use tokio::process::Command;
+
+/// Rehearses a deployment on this machine.
+#[derive(Parser)]
+struct Args {
+    /// The `oscillink` program, built with the `gcp` feature
+    #[arg(long, default_value = "target/release/oscillink")]
+    program: PathBuf,
+    /// Keep running until Ctrl-C instead of running a command
+    #[arg(long)]
+    serve: bool,
+    /// The command to run against it; OSCILLINK_SERVER and OSCILLINK_API_KEY tell it where
+    #[arg(last = true)]
+    command: Vec<String>,
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let args = Args::parse();
+    say("starting emulators and services");
+    let rehearsal = Rehearsal::start(&args.program, &[]).await?;
+    for service in rehearsal.services() {
+        say(&format!("{} is ready", service.name));
+    }
+    say(&format!(
+        "gateway at {} (X-API-Key: {KEY})",
+        rehearsal.url()
+    ));
+    let mut command = args.command.into_iter();
+    let mut run = match command.next() {
+        Some(program) => Command::new(program),
+        None => {
+            let mut demo = Command::new(&args.program);
+            demo.args(["demo", "--server", rehearsal.url()]);
+            demo
+        }
+    };
+    run.args(command)
+        .env("OSCILLINK_SERVER", rehearsal.url())
+        .env("OSCILLINK_API_KEY", KEY)
+        .env("RECEIPT_HMAC_SECRET", RECEIPT_SECRET);
+    let code = if args.serve {
+        tokio::signal::ctrl_c().await?;
+        0
+    } else {
+        let status = run.status().await.context("the command does not start")?;
+        status.code().unwrap_or(1)
+    };
+    rehearsal.stop().await?;
+    say("every service drained and ended well");
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "a command line tool speaks on standard error"
+)]
+fn say(text: &str) {
+    eprintln!("cloud-local: {text}");
+}

@@ -1,0 +1,11 @@
+//! Google's services on this machine, for tests and for the rehearsal of a deployment.
+
+pub mod emulator;
+#[cfg(feature = "rehearsal")]
+pub mod object_server;
+#[cfg(feature = "rehearsal")]
+pub mod rehearsal;
+#[cfg(feature = "rehearsal")]
+pub mod tasks;
+
+pub use emulator::Emulator;

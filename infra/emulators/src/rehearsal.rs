@@ -1,0 +1,265 @@
+//! A deployment on this machine: emulators, and each service as a process of its own.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::emulator::Emulator;
+use crate::object_server::ObjectServer;
+use crate::tasks::TasksEmulator;
+
+/// The key that the rehearsal's gateway makes.
+pub const KEY: &str = "rehearsal-key-0123456789";
+/// Signs the rehearsal's receipts.
+pub const RECEIPT_SECRET: &str = "rehearsal-receipt-secret";
+/// Time for a service to answer.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time for a service to drain.
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A service of the deployment.
+pub struct Service {
+    /// Its name in messages.
+    pub name: &'static str,
+    role: &'static str,
+    port: u16,
+    variables: Vec<(&'static str, String)>,
+    child: Child,
+}
+
+/// The deployment.
+pub struct Rehearsal {
+    program: PathBuf,
+    shared: Vec<(&'static str, String)>,
+    services: Vec<Service>,
+    gateway: String,
+    firestore: Emulator,
+    pubsub: Emulator,
+    _tasks: TasksEmulator,
+    _objects: ObjectServer,
+}
+
+impl Rehearsal {
+    /// Starts emulators and services of `program`, built with the `gcp` feature. `more` are further
+    /// variables for every service.
+    ///
+    /// # Errors
+    /// An emulator is missing or a service does not start.
+    pub async fn start(program: &Path, more: &[(&'static str, String)]) -> Result<Self> {
+        let (firestore, pubsub) = tokio::task::spawn_blocking(|| {
+            // Both take seconds to start; neither needs the other.
+            std::thread::scope(|scope| {
+                let firestore = scope.spawn(Emulator::firestore);
+                (firestore.join(), Emulator::pubsub())
+            })
+        })
+        .await?;
+        let firestore = firestore.map_err(|_| anyhow::anyhow!("the emulator's thread broke"))?;
+        let firestore = firestore.map_err(anyhow::Error::msg)?;
+        let pubsub = pubsub.map_err(anyhow::Error::msg)?;
+        let tasks = TasksEmulator::start().await?;
+        let objects = ObjectServer::start().await?;
+        let [gateway, settle, diffusion] = free_ports()?;
+        let local = |port: u16| format!("http://127.0.0.1:{port}");
+        let mut shared = vec![
+            ("OSCILLINK_BACKEND", "gcp".to_owned()),
+            ("OSCILLINK_HOST", "127.0.0.1".to_owned()),
+            ("FIRESTORE_PROJECT", "rehearsal".to_owned()),
+            ("FIRESTORE_EMULATOR_HOST", host(&firestore.address())),
+            ("PUBSUB_EMULATOR_HOST", host(&pubsub.address())),
+            ("OSCILLINK_TASKS_ENDPOINT", tasks.address().to_owned()),
+            ("OSCILLINK_TASKS_LOCATION", "local".to_owned()),
+            (
+                "OSCILLINK_TASKS_SERVICE_ACCOUNT",
+                "tasks@rehearsal.iam.gserviceaccount.com".to_owned(),
+            ),
+            ("OSCILLINK_OIDC_JWKS_URL", tasks.jwks_url()),
+            ("OSCILLINK_BLOB_URL", "gs://rehearsal".to_owned()),
+            ("OSCILLINK_BLOB_ENDPOINT", objects.address().to_owned()),
+            ("OSCILLINK_WORKER_URL", local(settle)),
+            ("OSCILLINK_WORKER_URL_DIFFUSION", local(diffusion)),
+            ("RECEIPT_HMAC_SECRET", RECEIPT_SECRET.to_owned()),
+            ("OSCILLINK_LOG", "warn".to_owned()),
+        ];
+        shared.extend(more.iter().cloned());
+        let mut rehearsal = Self {
+            program: program.to_owned(),
+            shared,
+            services: Vec::new(),
+            gateway: local(gateway),
+            firestore,
+            pubsub,
+            _tasks: tasks,
+            _objects: objects,
+        };
+        let keys = vec![
+            ("OSCILLINK_API_KEYS", KEY.to_owned()),
+            ("OSCILLINK_KEY_TIERS", format!("{KEY}:pro")),
+        ];
+        let queues = |queues: &str| vec![("OSCILLINK_WORKER_QUEUES", queues.to_owned())];
+        rehearsal.spawn("gateway", "gateway", gateway, keys)?;
+        rehearsal.spawn("settle pool", "worker", settle, queues("settle,priority"))?;
+        rehearsal.spawn("diffusion pool", "worker", diffusion, queues("diffusion"))?;
+        for index in 0..rehearsal.services.len() {
+            rehearsal.ready(index).await?;
+        }
+        Ok(rehearsal)
+    }
+
+    /// Where the gateway listens.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.gateway
+    }
+
+    /// The services, in a fixed order.
+    #[must_use]
+    pub fn services(&self) -> &[Service] {
+        &self.services
+    }
+
+    /// Ends a service as a crash would, and starts it anew.
+    ///
+    /// # Errors
+    /// It does not start again.
+    pub async fn crash(&mut self, index: usize) -> Result<()> {
+        let service = &mut self.services[index];
+        service.child.kill().await?;
+        service.child = launch(
+            &self.program,
+            service.role,
+            service.port,
+            &self.shared,
+            &service.variables,
+        )?;
+        self.ready(index).await
+    }
+
+    /// Kills the bus's emulator and starts it anew, empty, at the same address.
+    ///
+    /// # Errors
+    /// It does not start again.
+    pub async fn restart_pubsub(&mut self) -> Result<()> {
+        tokio::task::block_in_place(|| self.pubsub.restart()).map_err(anyhow::Error::msg)
+    }
+
+    /// Where the store's emulator listens.
+    #[must_use]
+    pub fn firestore(&self) -> String {
+        self.firestore.address()
+    }
+
+    fn spawn(
+        &mut self,
+        name: &'static str,
+        role: &'static str,
+        port: u16,
+        variables: Vec<(&'static str, String)>,
+    ) -> Result<()> {
+        let child = launch(&self.program, role, port, &self.shared, &variables)?;
+        self.services.push(Service {
+            name,
+            role,
+            port,
+            variables,
+            child,
+        });
+        Ok(())
+    }
+
+    async fn ready(&mut self, index: usize) -> Result<()> {
+        let service = &mut self.services[index];
+        let url = format!("http://127.0.0.1:{}/ready", service.port);
+        let began = Instant::now();
+        loop {
+            let answered = reqwest::get(&url)
+                .await
+                .is_ok_and(|answer| answer.status().is_success());
+            if answered {
+                return Ok(());
+            }
+            if let Some(status) = service.child.try_wait()? {
+                bail!("{} ended at its start: {status}", service.name);
+            }
+            if began.elapsed() > START_TIMEOUT {
+                bail!("{} is not ready after {START_TIMEOUT:?}", service.name);
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Asks every service to stop (SIGTERM) and checks that each ends well and in time.
+    ///
+    /// # Errors
+    /// A service did not end, or not with success.
+    pub async fn stop(mut self) -> Result<()> {
+        for service in &self.services {
+            let pid = service
+                .child
+                .id()
+                .context("the service has ended by itself")?;
+            let asked = Command::new("kill")
+                .args(["-TERM", &pid.to_string()])
+                .status()
+                .await?;
+            if !asked.success() {
+                bail!("{} could not be asked to stop", service.name);
+            }
+        }
+        for service in &mut self.services {
+            let status: ExitStatus = timeout(STOP_TIMEOUT, service.child.wait())
+                .await
+                .with_context(|| {
+                    format!("{} did not stop within {STOP_TIMEOUT:?}", service.name)
+                })??;
+            if !status.success() {
+                bail!("{} ended with {status}", service.name);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn launch(
+    program: &Path,
+    role: &str,
+    port: u16,
+    shared: &[(&str, String)],
+    own: &[(&str, String)],
+) -> Result<Child> {
+    Command::new(program)
+        .arg(role)
+        .envs(
+            shared
+                .iter()
+                .chain(own)
+                .map(|(name, value)| (*name, value.as_str())),
+        )
+        .env("PORT", port.to_string())
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("{} {role} does not start", program.display()))
+}
+
+fn host(url: &str) -> String {
+    url.trim_start_matches("http://").to_owned()
+}
+
+/// Ports that were free a moment ago.
+fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    let mut listeners = Vec::new();
+    for _ in 0..N {
+        listeners.push(TcpListener::bind("127.0.0.1:0")?);
+    }
+    let mut ports = [0; N];
+    for (port, listener) in ports.iter_mut().zip(&listeners) {
+        *port = listener.local_addr()?.port();
+    }
+    Ok(ports)
+}
