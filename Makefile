@@ -1,25 +1,47 @@
 # What people do with this repository, one word each. CI runs `make check` and nothing else.
 
 CARGO ?= cargo
+# Build profile of the rehearsal; CI uses dev, which the tests have compiled already.
+CLOUD_PROFILE ?= release
+CLOUD_DIR = target/$(if $(filter dev,$(CLOUD_PROFILE)),debug,$(CLOUD_PROFILE))
 
-.PHONY: demo test check lint fmt bench bench-jobs doc
+.PHONY: demo test check lint fmt bench bench-jobs doc test-cloud cloud-build cloud-local cloud-stories
 
 demo: ## the whole service on real embeddings, start to finish
 	$(CARGO) run --release --locked -- demo
 
-test: ## every test of every crate
+test: ## every test of every crate; those that need an emulator show as ignored without it
 	$(CARGO) test --workspace --locked
+	$(MAKE) test-cloud
 
-check: ## what CI runs: format, lints, tests (the direction of dependencies is one of them)
+test-cloud: ## the Google Cloud adapters against the emulators
+	$(CARGO) test --locked --package oscillink-adapters --features gcp-tests --test gcp_emulators
+
+check: ## what CI runs: format, lints, tests (the direction of dependencies is one of them), rehearsal
 	$(CARGO) fmt --all --check
 	$(MAKE) lint
 	$(MAKE) test
+	$(MAKE) cloud-stories CLOUD_PROFILE=dev
 
 lint: ## clippy, warnings are errors
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --locked --all-targets --package oscillink --package oscillink-adapters --package oscillink-emulators \
+		--features oscillink/gcp,oscillink-adapters/gcp-tests,oscillink-emulators/rehearsal -- -D warnings
 
 fmt: ## format everything
 	$(CARGO) fmt --all
+
+cloud-build:
+	$(CARGO) build --locked --profile $(CLOUD_PROFILE) --package oscillink --package oscillink-emulators \
+		--features oscillink/gcp,oscillink-emulators/rehearsal
+
+cloud-local: cloud-build ## a deployment rehearsed on this machine with emulators, and the demo through it
+	$(CLOUD_DIR)/cloud-local --program $(CLOUD_DIR)/oscillink
+
+cloud-stories: cloud-build ## the end-to-end stories against the rehearsed deployment
+	$(CLOUD_DIR)/cloud-local --program $(CLOUD_DIR)/oscillink --chaos
+	$(CLOUD_DIR)/cloud-local --program $(CLOUD_DIR)/oscillink -- \
+		$(CARGO) test --locked --package oscillink --test it -- anywhere::
 
 bench: bench-jobs ## benchmarks of the numeric core and of durable throughput
 	$(CARGO) bench --package oscillink-lattice --locked

@@ -6,11 +6,15 @@
 )]
 
 mod api_batch;
+mod api_events;
+mod anywhere;
 mod architecture;
 mod bad_input;
 mod cli;
 mod crash;
 mod demo;
+mod documents;
+mod first_minute;
 mod golden;
 mod http;
 mod python;

@@ -58,9 +58,10 @@ pub fn eventually<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A running `oscillink serve` with a data folder of its own.
+/// A running `oscillink serve` with a data folder of its own, or one that runs already.
 pub struct Server {
-    child: Child,
+    /// Its process, if it is ours.
+    child: Option<Child>,
     /// Where it listens.
     pub url: String,
     /// Its development key.
@@ -75,6 +76,22 @@ impl Server {
     /// Starts with an empty folder.
     pub fn start() -> Self {
         Self::start_with(&[])
+    }
+
+    /// The server that `OSCILLINK_SERVER` names, or one of our own with an empty folder.
+    pub fn anywhere() -> Self {
+        let given = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        match (given("OSCILLINK_SERVER"), given("OSCILLINK_API_KEY")) {
+            (Some(url), Some(key)) => Self {
+                child: None,
+                url,
+                key,
+                dir: PathBuf::new(),
+                http: Client::builder().timeout(DEADLINE).build().unwrap(),
+                _owned: None,
+            },
+            _ => Self::start(),
+        }
     }
 
     /// Starts with an empty folder and these variables.
@@ -110,7 +127,7 @@ impl Server {
         let key_file = ready["key_file"].as_str();
         let key = key_file.map(|path| fs::read_to_string(path).unwrap().trim().to_owned());
         Self {
-            child,
+            child: Some(child),
             url: ready["url"].as_str().unwrap().to_owned(),
             key: key.unwrap_or_default(),
             dir: dir.to_owned(),
@@ -196,9 +213,13 @@ impl Server {
         }
     }
 
+    fn pid(&self) -> u32 {
+        self.child.as_ref().expect("a process of our own").id()
+    }
+
     /// Memory in use, KiB.
     pub fn rss_kib(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status
             .lines()
             .find(|line| line.starts_with("VmRSS:"))
@@ -208,20 +229,21 @@ impl Server {
 
     /// Ends the process as a crash would, while others still use it.
     pub fn kill_now(&self) {
-        let pid = self.child.id().to_string();
+        let pid = self.pid().to_string();
         let status = Command::new("kill").args(["-KILL", &pid]).status().unwrap();
         assert!(status.success());
     }
 
     /// Ends the process as a crash would.
     pub fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        let child = self.child.as_mut().expect("a process of our own");
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     /// Asks it to stop (SIGTERM) and waits for the end.
     pub fn terminate(mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
+        let pid = self.pid().to_string();
         assert!(
             Command::new("kill")
                 .args(["-TERM", &pid])
@@ -229,15 +251,18 @@ impl Server {
                 .unwrap()
                 .success()
         );
-        eventually("the server's end", || self.child.try_wait().unwrap())
+        let child = self.child.as_mut().expect("a process of our own");
+        eventually("the server's end", || child.try_wait().unwrap())
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Already ended servers give an error that does not matter.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            // Already ended servers give an error that does not matter.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

@@ -38,9 +38,9 @@ pub struct Rehearsal {
     shared: Vec<(&'static str, String)>,
     services: Vec<Service>,
     gateway: String,
-    firestore: Emulator,
-    pubsub: Emulator,
-    _tasks: TasksEmulator,
+    _firestore: Emulator,
+    _pubsub: Emulator,
+    tasks: TasksEmulator,
     _objects: ObjectServer,
 }
 
@@ -62,7 +62,7 @@ impl Rehearsal {
         let firestore = firestore.map_err(|_| anyhow::anyhow!("the emulator's thread broke"))?;
         let firestore = firestore.map_err(anyhow::Error::msg)?;
         let pubsub = pubsub.map_err(anyhow::Error::msg)?;
-        let tasks = TasksEmulator::start().await?;
+        let tasks = TasksEmulator::start(queues()).await?;
         let objects = ObjectServer::start().await?;
         let [gateway, settle, diffusion] = free_ports()?;
         let local = |port: u16| format!("http://127.0.0.1:{port}");
@@ -92,9 +92,9 @@ impl Rehearsal {
             shared,
             services: Vec::new(),
             gateway: local(gateway),
-            firestore,
-            pubsub,
-            _tasks: tasks,
+            _firestore: firestore,
+            _pubsub: pubsub,
+            tasks,
             _objects: objects,
         };
         let keys = vec![
@@ -140,18 +140,15 @@ impl Rehearsal {
         self.ready(index).await
     }
 
-    /// Kills the bus's emulator and starts it anew, empty, at the same address.
+    /// Has the task queue lose everything that it holds.
     ///
     /// # Errors
     /// It does not start again.
-    pub async fn restart_pubsub(&mut self) -> Result<()> {
-        tokio::task::block_in_place(|| self.pubsub.restart()).map_err(anyhow::Error::msg)
-    }
-
-    /// Where the store's emulator listens.
-    #[must_use]
-    pub fn firestore(&self) -> String {
-        self.firestore.address()
+    pub async fn lose_tasks(&mut self) -> Result<()> {
+        self.tasks
+            .restart()
+            .await
+            .context("the task queue's emulator")
     }
 
     fn spawn(
@@ -223,6 +220,13 @@ impl Rehearsal {
         }
         Ok(())
     }
+}
+
+/// The queues of the deployment, named in full.
+fn queues() -> Vec<String> {
+    ["settle", "diffusion", "priority", "callback"]
+        .map(|queue| format!("projects/rehearsal/locations/local/queues/oscillink-{queue}"))
+        .into()
 }
 
 fn launch(

@@ -1,30 +1,65 @@
 //! The Cloud Tasks emulator in this process: real pushes over HTTP, with signed tokens.
 
+use std::time::Duration;
+
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
 
 /// The issuer that Google's tokens have.
 const ISSUER: &str = "https://accounts.google.com";
 
+/// Time for the address of an emulator that has ended to be free again.
+const REBIND_TIMEOUT: Duration = Duration::from_secs(10);
+
+fn serve(listener: TcpListener, queues: Vec<String>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        // Its end is seen by those who call it.
+        drop(cloud_tasks_emulator::serve(listener, ISSUER.to_owned(), queues).await);
+    })
+}
+
 /// A running emulator; it ends with its owner.
 pub struct TasksEmulator {
     address: String,
+    queues: Vec<String>,
     serving: JoinHandle<()>,
 }
 
 impl TasksEmulator {
-    /// Starts on a free port.
+    /// Starts on a free port with these queues, named in full.
     ///
     /// # Errors
     /// No port can be had.
-    pub async fn start() -> std::io::Result<Self> {
+    pub async fn start(queues: Vec<String>) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = format!("http://{}", listener.local_addr()?);
-        let serving = tokio::spawn(async move {
-            // Its end is seen by those who call it.
-            drop(cloud_tasks_emulator::serve(listener, ISSUER.to_owned(), Vec::new()).await);
-        });
-        Ok(Self { address, serving })
+        let serving = serve(listener, queues.clone());
+        Ok(Self {
+            address,
+            queues,
+            serving,
+        })
+    }
+
+    /// Ends it with everything that it held, and starts it anew at the same address.
+    ///
+    /// # Errors
+    /// The address cannot be had again.
+    pub async fn restart(&mut self) -> std::io::Result<()> {
+        self.serving.abort();
+        let address = self.address.trim_start_matches("http://").to_owned();
+        // Freed once the aborted task has been dropped.
+        let began = Instant::now();
+        let listener = loop {
+            match TcpListener::bind(&address).await {
+                Ok(listener) => break listener,
+                Err(error) if began.elapsed() > REBIND_TIMEOUT => return Err(error),
+                Err(_) => sleep(Duration::from_millis(20)).await,
+            }
+        };
+        self.serving = serve(listener, self.queues.clone());
+        Ok(())
     }
 
     /// `http://host:port`.

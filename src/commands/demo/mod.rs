@@ -41,6 +41,59 @@ pub struct Args {
     /// The entry that is the query: its headword, or part of its text
     #[arg(long, value_name = "WORD", default_value = "music critic")]
     query: String,
+    /// A server to use instead of one started for the demo; its key is OSCILLINK_API_KEY and its
+    /// receipts are checked with RECEIPT_HMAC_SECRET
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+}
+
+/// The server that the demo talks to.
+struct Host {
+    client: Client,
+    url: String,
+    secret: SecretString,
+    own: Option<(Server, tempfile::TempDir)>,
+}
+
+impl Host {
+    /// A server of our own in a temporary folder, on any free port.
+    async fn start() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut random = [0; 32];
+        OsEntropy.fill(&mut random);
+        // Made as keys are made: any text nobody can guess will do.
+        let secret = SecretString::from(ApiKey::from_random(random).reveal().to_owned());
+        let settings = ServerSettings::for_demo(folder.path(), secret.clone());
+        let server = Server::start(settings).await?;
+        let key = server
+            .dev_key()
+            .context("an empty data folder gets a development key")?;
+        let client = Client::new(server.url().parse()?, &key.key)?;
+        Ok(Self {
+            client,
+            url: server.url().to_owned(),
+            secret,
+            own: Some((server, folder)),
+        })
+    }
+
+    /// A server that runs already.
+    fn given(url: &str) -> Result<Self> {
+        let variable = |name: &str| {
+            let value = std::env::var(name).ok().filter(|value| !value.is_empty());
+            value.ok_or_else(|| Failure::usage(format!("--server needs {name}")))
+        };
+        let key = ApiKey::parse(&variable("OSCILLINK_API_KEY")?)
+            .ok_or_else(|| Failure::usage("OSCILLINK_API_KEY is not a key"))?;
+        let secret = SecretString::from(variable("RECEIPT_HMAC_SECRET")?);
+        let client = Client::new(url.parse()?, &key)?;
+        Ok(Self {
+            client,
+            url: url.to_owned(),
+            secret,
+            own: None,
+        })
+    }
 }
 
 /// Tells the story.
@@ -51,24 +104,19 @@ pub async fn run(args: &Args, output: Output) -> Result<()> {
         .ok_or_else(|| Failure::new(Exit::NotFound, format!("no entry says {:?}", args.query)))?;
     let nearest = glosses.nearest(query);
 
-    let folder = tempfile::tempdir()?;
-    let mut random = [0; 32];
-    OsEntropy.fill(&mut random);
-    // Made as keys are made: any text nobody can guess will do.
-    let secret = SecretString::from(ApiKey::from_random(random).reveal().to_owned());
-    let settings = ServerSettings::for_demo(folder.path(), secret.clone());
-    let server = Server::start(settings).await?;
-    let key = server
-        .dev_key()
-        .context("an empty data folder gets a development key")?;
-    let client = Client::new(server.url().parse()?, &key.key)?;
+    let host = match &args.server {
+        Some(url) => Host::given(url)?,
+        None => Host::start().await?,
+    };
+    let (client, secret) = (&host.client, &host.secret);
     if !output.json() {
         report::opening(
             output,
             glosses.text(query),
             glosses.len(),
             glosses.dim(),
-            server.url(),
+            &host.url,
+            host.own.is_some(),
         )?;
     }
 
@@ -80,7 +128,7 @@ pub async fn run(args: &Args, output: Output) -> Result<()> {
         params: json!({}),
         diffusion: None,
     };
-    let settled = job::tell(&client, &glosses, &settle, &secret, output).await?;
+    let settled = job::tell(client, &glosses, &settle, secret, output).await?;
     if !output.json() {
         let intro = format!(
             "Search first, then settle: the {CANDIDATES} entries nearest to the query form the net. \
@@ -98,8 +146,11 @@ pub async fn run(args: &Args, output: Output) -> Result<()> {
         params: json!({"lamC": 0.01, "lamQ": 0.5}),
         diffusion: Some(json!({"gamma": 1.0})),
     };
-    let diffused = job::tell(&client, &glosses, &diffusion, &secret, output).await?;
-    server.drain().await?;
+    let diffused = job::tell(client, &glosses, &diffusion, secret, output).await?;
+    if let Some((server, folder)) = host.own {
+        server.drain().await?;
+        folder.close()?;
+    }
     if output.json() {
         return output.print_json(&json!({
             "query": {"row": query, "text": glosses.text(query)},

@@ -14,7 +14,14 @@ const COLUMN: usize = 46;
 const LABEL: usize = 11;
 
 /// What the reader is told first.
-pub fn opening(output: Output, query: &str, entries: usize, dim: usize, url: &str) -> Result<()> {
+pub fn opening(
+    output: Output,
+    query: &str,
+    entries: usize,
+    dim: usize,
+    url: &str,
+    own: bool,
+) -> Result<()> {
     output.line("")?;
     output.line(output.bold("OSCILLINK — what belongs together around a query"))?;
     output.line("")?;
@@ -29,9 +36,12 @@ pub fn opening(output: Output, query: &str, entries: usize, dim: usize, url: &st
     paragraph(output, &text)?;
     output.line("")?;
     output.line(format!("Query   {}", output.accent(&cut(query, WIDTH - 8))))?;
-    output.line(format!(
-        "Server  {url}, started for this demo with an empty data folder"
-    ))
+    let started = if own {
+        ", started for this demo with an empty data folder"
+    } else {
+        ""
+    };
+    output.line(format!("Server  {url}{started}"))
 }
 
 /// One job's part.

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
+use oscillink_emulators::chaos::{VARIABLES, storm};
 use oscillink_emulators::rehearsal::{KEY, RECEIPT_SECRET, Rehearsal};
 use tokio::process::Command;
 
@@ -21,6 +22,12 @@ struct Args {
     /// Keep running until Ctrl-C instead of running a command
     #[arg(long)]
     serve: bool,
+    /// Crash each service in turn under load and check the books, instead of running a command
+    #[arg(long, conflicts_with_all = ["serve", "command"])]
+    chaos: bool,
+    /// Rounds of crashes
+    #[arg(long, default_value_t = 2)]
+    rounds: usize,
     /// The command to run against it; OSCILLINK_SERVER and OSCILLINK_API_KEY tell it where
     #[arg(last = true)]
     command: Vec<String>,
@@ -30,7 +37,11 @@ struct Args {
 async fn main() -> Result<ExitCode> {
     let args = Args::parse();
     say("starting emulators and services");
-    let rehearsal = Rehearsal::start(&args.program, &[]).await?;
+    let variables = args.chaos.then_some(VARIABLES).into_iter().flatten();
+    let variables: Vec<_> = variables
+        .map(|(name, value)| (name, value.to_owned()))
+        .collect();
+    let mut rehearsal = Rehearsal::start(&args.program, &variables).await?;
     for service in rehearsal.services() {
         say(&format!("{} is ready", service.name));
     }
@@ -38,6 +49,15 @@ async fn main() -> Result<ExitCode> {
         "gateway at {} (X-API-Key: {KEY})",
         rehearsal.url()
     ));
+    if args.chaos {
+        let outcome = storm(&mut rehearsal, args.rounds).await?;
+        say(&format!(
+            "the books balance after {} rounds of crashes: {outcome:?}",
+            args.rounds
+        ));
+        rehearsal.stop().await?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut command = args.command.into_iter();
     let mut run = match command.next() {
         Some(program) => Command::new(program),
