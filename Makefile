@@ -8,7 +8,7 @@ CLOUD_DIR = target/$(if $(filter dev,$(CLOUD_PROFILE)),debug,$(CLOUD_PROFILE))
 .PHONY: demo test check lint fmt bench bench-jobs doc test-cloud cloud-build cloud-local cloud-stories
 
 demo: ## the whole service on real embeddings, start to finish
-	$(CARGO) run --release --locked -- demo
+	$(CARGO) run --profile demo --locked -- demo
 
 test: ## every test of every crate; those that need an emulator show as ignored without it
 	$(CARGO) test --workspace --locked

@@ -4,6 +4,8 @@
 //! and prints jobs per second, the disk syncs used, and the ratio to a server that commits each
 //! transaction by itself. `cargo bench --bench jobs`, or `make bench-jobs`.
 
+#![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;

@@ -47,15 +47,15 @@ pub struct ServerArgs {
 impl ServerArgs {
     /// A client for these arguments.
     pub fn client(&self) -> Result<Client> {
-        let key = match &self.api_key {
-            Some(text) => {
+        let key = match self.api_key.as_deref() {
+            Some(text) if !text.is_empty() => {
                 let key = ApiKey::parse(text);
                 Some(key.ok_or_else(|| Failure::usage("the API key is not of a key's form"))?)
             }
-            None if is_local(&self.server) => {
+            _ if is_local(&self.server) => {
                 data_dir::dev_key(&data_dir::resolve(self.data_dir.clone()))
             }
-            None => None,
+            _ => None,
         };
         let key = key.ok_or_else(|| {
             Failure::new(

@@ -1,15 +1,18 @@
 //! The gateway's settings, from the environment. A setting that cannot be used names its variable.
 
+mod endpoints;
 mod limit;
 mod origins;
 
 use std::time::Duration;
 
+use oscillink_domain::Tier;
 use oscillink_domain::settings::{ConfigError, Lookup, Variables};
 use secrecy::SecretString;
 
+pub use endpoints::{Endpoint, EndpointLimits};
 pub use limit::RequestLimit;
-use limit::{proxies, seconds};
+use limit::{proxies, seconds, tiers};
 pub use origins::Origins;
 
 const MIB: usize = 1 << 20;
@@ -21,6 +24,8 @@ pub struct Config {
     pub rate_limit: Option<RequestLimit>,
     /// Requests of one address (`OSCILLINK_IP_RATE_LIMIT` per `OSCILLINK_IP_RATE_WINDOW` seconds).
     pub ip_rate_limit: Option<RequestLimit>,
+    /// Requests of groups of routes (`OSCILLINK_ENDPOINT_RATE_LIMITS`).
+    pub endpoint_limits: EndpointLimits,
     /// How many proxies in front append to `X-Forwarded-For`; 0 ignores the header (`OSCILLINK_TRUST_XFF`,
     /// where `true` means 1).
     pub trusted_proxies: usize,
@@ -42,6 +47,10 @@ pub struct Config {
     pub max_sync_body_bytes: usize,
     /// Bodies and results held in memory at once, bytes (`OSCILLINK_BODY_MEMORY_BYTES`).
     pub body_memory_bytes: usize,
+    /// Lines of a batch (`OSCILLINK_BATCH_MAX_LINES`).
+    pub batch_max_lines: usize,
+    /// Largest line of a batch, bytes (`OSCILLINK_BATCH_LINE_BYTES`).
+    pub batch_line_bytes: usize,
     /// Time for a whole body to arrive (`OSCILLINK_BODY_TIMEOUT` seconds).
     pub body_timeout: Duration,
     /// Threads that compute synchronous requests (`OSCILLINK_INLINE_THREADS`).
@@ -58,6 +67,12 @@ pub struct Config {
     pub key_cache_ttl: Duration,
     /// Keys remembered (`OSCILLINK_KEY_CACHE_ENTRIES`).
     pub key_cache_entries: u64,
+    /// Tiers whose repeated requests are answered from memory (`OSCILLINK_RESULT_CACHE_TIERS`).
+    pub result_cache_tiers: Vec<Tier>,
+    /// Memory for their results, bytes (`OSCILLINK_RESULT_CACHE_BYTES`).
+    pub result_cache_bytes: usize,
+    /// How long they are remembered (`OSCILLINK_RESULT_CACHE_TTL` seconds).
+    pub result_cache_ttl: Duration,
     /// Connections at once (`OSCILLINK_MAX_CONNECTIONS`).
     pub max_connections: usize,
     /// Callbacks may go to private addresses (`OSCILLINK_CALLBACK_ALLOW_PRIVATE`).
@@ -70,6 +85,7 @@ impl Default for Config {
         Self {
             rate_limit: None,
             ip_rate_limit: None,
+            endpoint_limits: EndpointLimits::default(),
             trusted_proxies: 0,
             admin_secret: None,
             metrics_protected: false,
@@ -80,6 +96,8 @@ impl Default for Config {
             max_body_bytes: 256 * MIB,
             max_sync_body_bytes: 64 * MIB,
             body_memory_bytes: 1_024 * MIB,
+            batch_max_lines: 10_000,
+            batch_line_bytes: 8 * MIB,
             body_timeout: Duration::from_secs(60),
             inline_threads: threads,
             inline_concurrency: threads * 4,
@@ -88,7 +106,10 @@ impl Default for Config {
             sync_timeout: Duration::from_secs(30),
             key_cache_ttl: Duration::from_secs(60),
             key_cache_entries: 10_000,
-            max_connections: 4_096,
+            result_cache_tiers: vec![Tier::Enterprise],
+            result_cache_bytes: 64 * MIB,
+            result_cache_ttl: Duration::from_secs(300),
+            max_connections: 16_384,
             callback_allow_private: false,
         }
     }
@@ -113,6 +134,8 @@ impl Config {
                 "OSCILLINK_IP_RATE_LIMIT",
                 "OSCILLINK_IP_RATE_WINDOW",
             ),
+            endpoint_limits: read
+                .parsed("OSCILLINK_ENDPOINT_RATE_LIMITS", EndpointLimits::default()),
             trusted_proxies: proxies(&mut read, "OSCILLINK_TRUST_XFF"),
             admin_secret: read.secret("OSCILLINK_ADMIN_SECRET", 16),
             metrics_protected: read.flag("OSCILLINK_METRICS_PROTECTED", false),
@@ -127,6 +150,8 @@ impl Config {
             ),
             body_memory_bytes: read
                 .bytes("OSCILLINK_BODY_MEMORY_BYTES", defaults.body_memory_bytes),
+            batch_max_lines: read.count("OSCILLINK_BATCH_MAX_LINES", defaults.batch_max_lines),
+            batch_line_bytes: read.bytes("OSCILLINK_BATCH_LINE_BYTES", defaults.batch_line_bytes),
             body_timeout: seconds(&mut read, "OSCILLINK_BODY_TIMEOUT", defaults.body_timeout),
             inline_threads: read.count("OSCILLINK_INLINE_THREADS", defaults.inline_threads),
             inline_concurrency: read
@@ -140,6 +165,18 @@ impl Config {
             key_cache_ttl: seconds(&mut read, "OSCILLINK_KEY_CACHE_TTL", defaults.key_cache_ttl),
             key_cache_entries: read
                 .parsed("OSCILLINK_KEY_CACHE_ENTRIES", defaults.key_cache_entries),
+            result_cache_tiers: tiers(
+                &mut read,
+                "OSCILLINK_RESULT_CACHE_TIERS",
+                defaults.result_cache_tiers,
+            ),
+            result_cache_bytes: read
+                .bytes("OSCILLINK_RESULT_CACHE_BYTES", defaults.result_cache_bytes),
+            result_cache_ttl: seconds(
+                &mut read,
+                "OSCILLINK_RESULT_CACHE_TTL",
+                defaults.result_cache_ttl,
+            ),
             max_connections: read.count("OSCILLINK_MAX_CONNECTIONS", defaults.max_connections),
             callback_allow_private: read.flag("OSCILLINK_CALLBACK_ALLOW_PRIVATE", false),
         };

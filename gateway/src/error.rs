@@ -3,7 +3,9 @@
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use oscillink_domain::Timestamp;
-use oscillink_engine::{ChargeError, EngineError, KeyError, QuotaExceeded, SubmitError};
+use oscillink_engine::{
+    ChargeError, EngineError, KeyError, QuotaExceeded, RotateError, SubmitError,
+};
 use oscillink_ports::PortError;
 use oscillink_wire::{FieldError, WireError};
 use serde::Serialize;
@@ -33,6 +35,8 @@ pub enum Kind {
     RequestTimeout,
     /// The thing is in another state.
     Conflict,
+    /// The same request is being answered.
+    IdempotencyInFlight,
     /// The request is larger than allowed.
     TooLarge,
     /// The body's type or encoding is not known.
@@ -52,7 +56,65 @@ pub enum Kind {
 }
 
 impl Kind {
-    const fn describe(self) -> (StatusCode, &'static str, &'static str) {
+    /// Every kind.
+    pub const ALL: [Self; 19] = [
+        Self::InvalidRequest,
+        Self::Unauthorized,
+        Self::TierRequired,
+        Self::KeyInactive,
+        Self::FeatureDisabled,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::NotAcceptable,
+        Self::RequestTimeout,
+        Self::Conflict,
+        Self::IdempotencyInFlight,
+        Self::TooLarge,
+        Self::UnsupportedMediaType,
+        Self::IdempotencyMismatch,
+        Self::RateLimited,
+        Self::QuotaExceeded,
+        Self::Internal,
+        Self::Saturated,
+        Self::Unavailable,
+    ];
+
+    /// A detail as clients see it.
+    pub(crate) const fn example(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "Y[1]: has 1 columns, expected 2",
+            Self::Unauthorized => "the API key is not known",
+            Self::TierRequired => {
+                "diffusion gates are part of the pro and enterprise plans and this key is on free; \
+                 upgrade the key, or leave the diffusion block out"
+            }
+            Self::KeyInactive => "the API key is suspended; check its billing or contact support",
+            Self::FeatureDisabled => {
+                "diffusion gates are switched off; leave the diffusion block out"
+            }
+            Self::NotFound => "there is no such job",
+            Self::MethodNotAllowed => "the route has other methods; see Allow",
+            Self::NotAcceptable => "the answer has no form that Accept names",
+            Self::RequestTimeout => "the body did not arrive within 60 s, or paused too long",
+            Self::Conflict => "the job is queued and has no result",
+            Self::IdempotencyInFlight => {
+                "a request with this Idempotency-Key is being answered; try again in a moment"
+            }
+            Self::TooLarge => "Y has more than 5000 rows; larger work goes to /v1/jobs/settle",
+            Self::UnsupportedMediaType => "Content-Type \"text/csv\" is not known",
+            Self::IdempotencyMismatch => "this Idempotency-Key was used with a different request",
+            Self::RateLimited => "more than 100 requests in 60 s (address limit)",
+            Self::QuotaExceeded => {
+                "the request needs 25600 units but the monthly cap has 0 of 5000000 left until \
+                 2026-02-01T00:00:00.000Z"
+            }
+            Self::Internal => "the service made an error; it has been logged",
+            Self::Saturated => "all computing capacity is in use; try again, or submit a job",
+            Self::Unavailable => "a dependency does not answer; try again",
+        }
+    }
+
+    pub(crate) const fn describe(self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
         match self {
             Self::InvalidRequest => (S::BAD_REQUEST, "invalid-request", "The request has errors"),
@@ -73,6 +135,11 @@ impl Kind {
             Self::NotAcceptable => (S::NOT_ACCEPTABLE, "not-acceptable", "Not acceptable"),
             Self::RequestTimeout => (S::REQUEST_TIMEOUT, "request-timeout", "Request timeout"),
             Self::Conflict => (S::CONFLICT, "conflict", "Conflict"),
+            Self::IdempotencyInFlight => (
+                S::CONFLICT,
+                "idempotency-in-flight",
+                "The same request is being answered",
+            ),
             Self::TooLarge => (
                 S::PAYLOAD_TOO_LARGE,
                 "too-large",
@@ -187,29 +254,43 @@ impl Problem {
         self.kind.describe().0
     }
 
-    /// The document.
-    fn document(&self, request_id: &str) -> Vec<u8> {
+    /// Seconds after which the request is worth repeating, if it is.
+    fn wait_s(&self, now: Timestamp) -> Option<u64> {
+        if let Some(quota) = &self.quota {
+            return Some(quota_headers::seconds_until(quota.resets_at, now).max(1));
+        }
+        let mut headers = self.headers.iter();
+        let (_, value) = headers.find(|(name, _)| name == header::RETRY_AFTER)?;
+        value.to_str().ok()?.parse().ok()
+    }
+
+    /// The document, as the body of an answer or as a part of one.
+    pub(crate) fn document<'a>(&'a self, request_id: &'a str, now: Timestamp) -> Document<'a> {
         let (status, slug, title) = self.kind.describe();
-        let document = Document {
+        Document {
             kind: format!("urn:oscillink:problem:{slug}"),
             title,
             status: status.as_u16(),
             detail: &self.detail,
             request_id,
+            retry_after: self.wait_s(now),
             errors: &self.errors,
-        };
-        serde_json::to_vec(&document).unwrap_or_default()
+        }
     }
 }
 
+/// A problem as RFC 9457 writes it.
 #[derive(Serialize)]
-struct Document<'a> {
+pub(crate) struct Document<'a> {
     #[serde(rename = "type")]
     kind: String,
     title: &'a str,
     status: u16,
     detail: &'a str,
     request_id: &'a str,
+    /// Seconds, as in the header: lines of a batch have no headers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
 }
@@ -247,12 +328,13 @@ pub fn render(mut response: Response, request_id: &str, now: Timestamp) -> Respo
     parts.headers.insert(header::CONTENT_TYPE, content_type);
     if let Some(quota) = &problem.quota {
         quota_headers::insert(&mut parts.headers, &quota.usage, now);
-        let seconds = quota_headers::seconds_until(quota.resets_at, now);
-        parts
-            .headers
-            .insert(header::RETRY_AFTER, seconds.max(1).into());
     }
-    Response::from_parts(parts, problem.document(request_id).into())
+    if let Some(seconds) = problem.wait_s(now) {
+        parts.headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+    let document = problem.document(request_id, now);
+    let body = serde_json::to_vec(&document).unwrap_or_default();
+    Response::from_parts(parts, body.into())
 }
 
 impl From<WireError> for Problem {
@@ -314,6 +396,15 @@ impl From<ChargeError> for Problem {
         match error {
             ChargeError::Quota(quota) => quota.into(),
             ChargeError::Port(port) => port.into(),
+        }
+    }
+}
+
+impl From<RotateError> for Problem {
+    fn from(error: RotateError) -> Self {
+        match error {
+            RotateError::Key(key) => key.into(),
+            RotateError::Replay(replay) => replay.into(),
         }
     }
 }

@@ -10,7 +10,9 @@ use axum::response::Response;
 use oscillink_telemetry::{HttpLabels, Metrics};
 use tracing::Instrument;
 
+use crate::config::Endpoint;
 use crate::error::{Problem, render};
+use crate::extract::traceparent;
 use crate::rate::client_address;
 use crate::request_id::{REQUEST_ID, RequestId};
 use crate::router::HARDENING;
@@ -29,11 +31,17 @@ pub async fn observe(State(app): State<Gateway>, mut request: Request, next: Nex
         request_id = id.id,
         method,
         route,
+        trace_id = tracing::field::Empty,
         key = tracing::field::Empty,
         n = tracing::field::Empty,
         d = tracing::field::Empty,
         quota_remaining = tracing::field::Empty,
     );
+    if let Some(trace_id) =
+        traceparent(request.headers()).and_then(|t| Some(t.get(3..35)?.to_owned()))
+    {
+        span.record("trace_id", trace_id);
+    }
     let started = Instant::now();
     let in_flight = InFlight::begin(app.metrics());
     let response = next.run(request).instrument(span.clone()).await;
@@ -78,13 +86,19 @@ pub async fn limit_requests(
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
+    let limits = app.request_limits();
+    if limits.are_off() {
+        return Ok(next.run(request).await);
+    }
+    let route = request.extensions().get::<MatchedPath>();
+    let endpoint = Endpoint::of(route.map_or("", MatchedPath::as_str));
     let peer = request
         .extensions()
         .get::<ConnectInfo<SocketAddr>>()
         .map(|info| info.0.ip());
     let proxies = app.config().trusted_proxies;
     let address: Option<IpAddr> = client_address(peer, request.headers(), proxies);
-    let headers = app.request_limits().count(address)?;
+    let headers = limits.count(address, endpoint)?;
     let mut response = next.run(request).await;
     for (name, value) in &headers {
         response.headers_mut().append(name, value.clone());

@@ -5,22 +5,27 @@
 //! leaves as a problem document ([`error`]).
 
 mod budget;
+mod cache;
 pub mod callback;
 mod compute;
 mod config;
 pub mod error;
+mod estimate;
 mod extract;
 mod keys;
 mod layers;
+pub mod openapi;
 mod quota_headers;
 mod rate;
+mod replay;
 mod request_id;
 mod router;
 mod routes;
 mod serve;
 mod state;
+mod table;
 
-pub use config::{Config, Origins, RequestLimit};
+pub use config::{Config, Endpoint, EndpointLimits, Origins, RequestLimit};
 pub use keys::Keys;
 pub use router::router;
 pub use serve::{ServeOptions, serve};

@@ -1,4 +1,4 @@
-//! Request limits: all clients together, and each address for itself.
+//! Request limits: all clients together, each group of routes, and each address for itself.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Mutex;
@@ -11,7 +11,7 @@ use governor::state::keyed::DefaultKeyedStateStore;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
-use crate::config::{Config, RequestLimit};
+use crate::config::{Config, Endpoint, RequestLimit};
 use crate::error::{Kind, Problem};
 use crate::quota_headers::{append_policy, seconds_until_duration};
 
@@ -27,6 +27,7 @@ const CLEAN_EVERY: Duration = Duration::from_secs(1);
 /// The request limits in force.
 pub struct RequestLimits {
     global: Option<(RequestLimit, Global)>,
+    by_endpoint: Vec<(Endpoint, (RequestLimit, Global))>,
     by_address: Option<(RequestLimit, ByAddress)>,
     cleaned_at: Mutex<Instant>,
     clock: DefaultClock,
@@ -36,13 +37,16 @@ impl RequestLimits {
     /// As configured.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let global = config.rate_limit.map(|limit| {
+        let direct = |limit| {
             let limiter = RateLimiter::direct(quota(limit));
             (
                 limit,
                 limiter.with_middleware::<StateInformationMiddleware>(),
             )
-        });
+        };
+        let global = config.rate_limit.map(direct);
+        let groups = config.endpoint_limits.0.iter();
+        let by_endpoint = groups.map(|(endpoint, limit)| (*endpoint, direct(*limit)));
         let by_address = config.ip_rate_limit.map(|limit| {
             let limiter = RateLimiter::keyed(quota(limit));
             (
@@ -51,6 +55,7 @@ impl RequestLimits {
             )
         });
         Self {
+            by_endpoint: by_endpoint.collect(),
             global,
             by_address,
             cleaned_at: Mutex::new(Instant::now()),
@@ -58,11 +63,17 @@ impl RequestLimits {
         }
     }
 
-    /// Counts a request from `address`; gives the headers that tell what is left.
+    /// Whether nothing is limited.
+    #[must_use]
+    pub fn are_off(&self) -> bool {
+        self.global.is_none() && self.by_address.is_none() && self.by_endpoint.is_empty()
+    }
+
+    /// Counts a request from `address` to `endpoint`; gives the headers that tell what is left.
     ///
     /// # Errors
     /// A limit is reached.
-    pub fn count(&self, address: Option<IpAddr>) -> Result<HeaderMap, Problem> {
+    pub fn count(&self, address: Option<IpAddr>, endpoint: Endpoint) -> Result<HeaderMap, Problem> {
         let mut headers = HeaderMap::new();
         // The address first: one noisy client must not use up what is everyone's.
         if let (Some((limit, limiter)), Some(address)) = (&self.by_address, address) {
@@ -78,16 +89,16 @@ impl RequestLimits {
                 left.remaining_burst_capacity(),
             );
         }
-        if let Some((limit, limiter)) = &self.global {
+        let own = self
+            .by_endpoint
+            .iter()
+            .filter(|(group, _)| *group == endpoint);
+        let own = own.map(|(group, limit)| (group.as_str(), limit));
+        for (name, (limit, limiter)) in own.chain(self.global.iter().map(|g| ("global", g))) {
             let left = limiter.check().map_err(|until| {
-                self.refuse("global", *limit, until.wait_time_from(self.clock.now()))
+                self.refuse(name, *limit, until.wait_time_from(self.clock.now()))
             })?;
-            describe(
-                &mut headers,
-                "global",
-                *limit,
-                left.remaining_burst_capacity(),
-            );
+            describe(&mut headers, name, *limit, left.remaining_burst_capacity());
         }
         Ok(headers)
     }
@@ -98,7 +109,13 @@ impl RequestLimits {
             limit.requests,
             limit.window.as_secs()
         );
-        Problem::new(Kind::RateLimited, detail).retry_after(seconds_until_duration(wait))
+        let mut headers = HeaderMap::new();
+        describe(&mut headers, name, limit, 0);
+        let problem = Problem::new(Kind::RateLimited, detail);
+        let problem = headers.iter().fold(problem, |problem, (name, value)| {
+            problem.header(name.clone(), value.clone())
+        });
+        problem.retry_after(seconds_until_duration(wait))
     }
 
     fn clean(&self, limiter: &ByAddress) {
@@ -196,7 +213,7 @@ mod tests {
     #[test]
     fn each_address_has_its_own_limit_and_all_share_one() {
         let limits = RequestLimits::new(&config(5, 2));
-        let from = |text: &str| limits.count(Some(text.parse().unwrap()));
+        let from = |text: &str| limits.count(Some(text.parse().unwrap()), Endpoint::Jobs);
         let headers = from("10.0.0.1").unwrap();
         let policies: Vec<_> = headers.get_all("ratelimit-policy").iter().collect();
         assert_eq!(policies, ["\"address\";q=2;w=60", "\"global\";q=5;w=60"]);
@@ -208,6 +225,16 @@ mod tests {
         from("2001:db8::2").unwrap_err();
         from("10.0.0.2").unwrap();
         from("10.0.0.3").unwrap_err();
+    }
+
+    #[test]
+    fn a_group_of_routes_has_its_own_limit() {
+        let mut config = config(0, 0);
+        config.endpoint_limits = "batch=1/60".parse().unwrap();
+        let limits = RequestLimits::new(&config);
+        limits.count(None, Endpoint::Batch).unwrap();
+        limits.count(None, Endpoint::Batch).unwrap_err();
+        limits.count(None, Endpoint::Settle).unwrap();
     }
 
     #[test]

@@ -10,34 +10,27 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest id accepted from a client, bytes.
 const MAX_LEN: usize = 100;
 
-/// A request's id.
+/// A request's id, as the client sees it. Clients may repeat their own.
 #[derive(Clone, Debug)]
 pub struct RequestId {
-    /// As the client sees it.
+    /// The id.
     pub id: String,
-    /// Unique whatever clients send: the id of the request's ledger row. A client that repeats its
-    /// own id must not find its work already charged.
-    pub unique: String,
+    /// Made here, so that no other request has it.
+    pub is_ours: bool,
 }
 
 impl RequestId {
     /// The id of a request with these headers.
     #[must_use]
     pub fn of(headers: &HeaderMap, entropy: &dyn Entropy) -> Self {
-        let fresh = format!("req_{}", base62(&entropy.id_bytes()));
         let given = headers
             .get(REQUEST_ID)
             .and_then(|value| value.to_str().ok());
-        match given.filter(|text| is_valid(text)) {
-            Some(given) => Self {
-                id: given.to_owned(),
-                unique: format!("{given}.{fresh}"),
-            },
-            None => Self {
-                id: fresh.clone(),
-                unique: fresh,
-            },
-        }
+        let (id, is_ours) = match given.filter(|text| is_valid(text)) {
+            Some(given) => (given.to_owned(), false),
+            None => (format!("req_{}", base62(&entropy.id_bytes())), true),
+        };
+        Self { id, is_ours }
     }
 }
 
@@ -65,17 +58,11 @@ mod tests {
         let id = |text: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(REQUEST_ID, text.parse().unwrap());
-            RequestId::of(&headers, &Sevens)
+            RequestId::of(&headers, &Sevens).id
         };
-        let kept = id("trace-1.a_b");
-        assert_eq!(kept.id, "trace-1.a_b");
-        assert!(kept.unique.starts_with("trace-1.a_b.req_"));
+        assert_eq!(id("trace-1.a_b"), "trace-1.a_b");
         for bad in ["", "a b", "a/b", &"x".repeat(101)] {
-            let fresh = id(bad);
-            assert!(
-                fresh.id.starts_with("req_") && fresh.id == fresh.unique,
-                "{bad}"
-            );
+            assert!(id(bad).starts_with("req_"), "{bad}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Routes and the layers around them.
+//! The layers around the routes.
 
 use std::any::Any;
 
@@ -7,7 +7,6 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -15,36 +14,24 @@ use crate::config::Origins;
 use crate::error::{Kind, Problem};
 use crate::layers;
 use crate::quota_headers as quota;
+use crate::replay::REPLAYED;
 use crate::request_id::REQUEST_ID;
-use crate::routes::{health, jobs, keys, result, settle, submit, usage};
 use crate::state::Gateway;
+use crate::table::{admin, probes, v1};
 
 /// The API.
 pub fn router(app: Gateway) -> Router {
-    let v1 = Router::new()
-        .route("/settle", post(settle::settle))
-        .route("/receipt", post(settle::receipt))
-        .route("/bundle", post(settle::bundle))
-        .route("/chain/receipt", post(settle::chain_receipt))
-        .route("/settle/diffusion", post(settle::diffusion))
-        .route("/jobs", get(jobs::list))
-        .route("/jobs/settle", post(submit::settle))
-        .route("/jobs/diffusion", post(submit::diffusion))
-        .route("/jobs/chain", post(submit::chain))
-        .route("/jobs/{id}", get(jobs::get).delete(jobs::cancel))
-        .route("/jobs/{id}/result", get(result::get))
-        .route("/usage", get(usage::get))
-        .route("/usage/ledger", get(usage::ledger))
-        .route("/keys/self", get(keys::get))
-        .route("/keys/self/rotate", post(keys::rotate))
-        // Probes and scrapes are not requests of clients and are not limited.
-        .layer(from_fn_with_state(app.clone(), layers::limit_requests));
+    let v1 = v1().into_router();
+    let v1 = match app.config().admin_secret {
+        Some(_) => v1.nest("/admin", admin().into_router()),
+        None => v1,
+    };
+    // Probes and scrapes are not requests of clients and are not limited.
+    let v1 = v1.layer(from_fn_with_state(app.clone(), layers::limit_requests));
     let cors = cors(&app.config().cors_origins);
-    Router::new()
+    probes()
+        .into_router()
         .nest("/v1", v1)
-        .route("/health", get(health::live))
-        .route("/ready", get(health::ready))
-        .route("/metrics", get(health::metrics))
         .fallback(|| async { Problem::new(Kind::NotFound, "there is no such route") })
         .layer(CatchPanicLayer::custom(panicked))
         // Bodies are read under the limits of the caller's plan.
@@ -73,7 +60,7 @@ fn cors(origins: &Origins) -> CorsLayer {
     };
     CorsLayer::new()
         .allow_origin(allowed)
-        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
         .allow_headers([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
@@ -82,6 +69,7 @@ fn cors(origins: &Origins) -> CorsLayer {
             HeaderName::from_static("x-api-key"),
             HeaderName::from_static("idempotency-key"),
             HeaderName::from_static("prefer"),
+            HeaderName::from_static("last-event-id"),
             HeaderName::from_static("traceparent"),
             REQUEST_ID,
         ])
@@ -90,6 +78,8 @@ fn cors(origins: &Origins) -> CorsLayer {
             header::ETAG,
             header::RETRY_AFTER,
             REQUEST_ID,
+            REPLAYED,
+            HeaderName::from_static("x-cache"),
             quota::QUOTA_LIMIT,
             quota::QUOTA_REMAINING,
             quota::QUOTA_RESET,

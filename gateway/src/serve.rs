@@ -1,5 +1,6 @@
 //! Runs a router on a listener: bounded connections, patience with no client, and a drain at the end.
 
+mod descriptors;
 mod guarded;
 mod protocol;
 
@@ -47,7 +48,7 @@ pub struct ServeOptions {
 impl Default for ServeOptions {
     fn default() -> Self {
         Self {
-            max_connections: 4_096,
+            max_connections: 16_384,
             header_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(8),
@@ -71,7 +72,8 @@ pub async fn serve(
     shutdown: Shutdown,
     options: ServeOptions,
 ) {
-    let places = Arc::new(Semaphore::new(options.max_connections));
+    let places = descriptors::room_for(options.max_connections);
+    let places = Arc::new(Semaphore::new(places));
     let graceful = GracefulShutdown::new();
     let builder = Arc::new(builder(&options));
     loop {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
+use oscillink_domain::Sha256Hex;
 use oscillink_domain::event::Topic;
 use oscillink_engine::Engine;
 use oscillink_ports::{EventHandler, PortError};
@@ -12,12 +13,15 @@ use secrecy::ExposeSecret;
 use subtle::ConstantTimeEq;
 
 use crate::budget::Budget;
+use crate::cache::ResultCache;
 use crate::compute::Inline;
 use crate::config::Config;
 use crate::error::{Kind, Problem};
+use crate::estimate::Estimates;
 use crate::extract::Caller;
 use crate::keys::Keys;
 use crate::rate::RequestLimits;
+use crate::routes::events::Streams;
 
 /// The gateway's shared state. Cheap to clone.
 #[derive(Clone)]
@@ -34,6 +38,9 @@ struct Inner {
     inline: Inline,
     budget: Budget,
     limits: RequestLimits,
+    streams: Streams,
+    cache: ResultCache,
+    estimates: Estimates,
 }
 
 impl Gateway {
@@ -52,6 +59,9 @@ impl Gateway {
             inline: Inline::new(&config)?,
             budget: Budget::new(config.body_memory_bytes),
             limits: RequestLimits::new(&config),
+            streams: Streams::default(),
+            cache: ResultCache::new(&config),
+            estimates: Estimates::new(),
             config,
             engine,
             metrics,
@@ -111,6 +121,18 @@ impl Gateway {
         &self.inner.budget
     }
 
+    pub(crate) fn cache(&self) -> &ResultCache {
+        &self.inner.cache
+    }
+
+    pub(crate) fn estimates(&self) -> &Estimates {
+        &self.inner.estimates
+    }
+
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.inner.streams
+    }
+
     pub(crate) fn request_limits(&self) -> &RequestLimits {
         &self.inner.limits
     }
@@ -152,7 +174,16 @@ impl Gateway {
     pub(crate) fn is_admin(&self, headers: &HeaderMap) -> bool {
         let given = headers.get("x-admin-secret").map(|value| value.as_bytes());
         match (&self.config().admin_secret, given) {
-            (Some(secret), Some(given)) => secret.expose_secret().as_bytes().ct_eq(given).into(),
+            (Some(secret), Some(given)) => {
+                // Digests have one length, so that not even the secret's length shows in the time.
+                let expected = Sha256Hex::of(secret.expose_secret().as_bytes());
+                let given = Sha256Hex::of(given);
+                expected
+                    .as_str()
+                    .as_bytes()
+                    .ct_eq(given.as_str().as_bytes())
+                    .into()
+            }
             _ => false,
         }
     }

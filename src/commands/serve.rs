@@ -128,7 +128,11 @@ fn announce(server: &Server, output: Output) -> Result<()> {
         None => "$OSCILLINK_API_KEY".to_owned(),
     };
     output.line("")?;
-    output.line("Try it:")?;
+    output.line(if server.dev_key().is_some() {
+        "Try it:"
+    } else {
+        "Try it, with one of your keys in OSCILLINK_API_KEY:"
+    })?;
     output.line(format!(
         "  curl -s {url}/v1/settle -H \"X-API-Key: {key}\" -H 'Content-Type: application/json' \
          -d '{{\"Y\":[[1,0],[0.9,0.1],[0,1]],\"psi\":[1,0.2],\"options\":{{\"bundle_k\":2}}}}'"

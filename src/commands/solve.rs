@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use indicatif::ProgressBar;
+use oscillink_domain::settings::Lookup;
 use oscillink_lattice::{Observer, Stage};
 use oscillink_wire::{
     Operation, RunContext, RunError, RunOutput, SizeLimits, npy, parse, run as compute,
 };
-use secrecy::SecretString;
 
 use crate::exit::Failure;
 use crate::output::{DisplayArgs, Output};
@@ -40,16 +40,8 @@ pub struct Args {
     /// Write the array to this .npy file instead of into the answer [array default: ustar]
     #[arg(long, value_name = "FILE.npy", help_heading = "Answer")]
     out: Option<PathBuf>,
-    /// Signs the receipt
-    #[arg(long, env = "RECEIPT_HMAC_SECRET", hide = true, hide_env_values = true)]
-    receipt_secret: Option<SecretString>,
-    /// Most null points in the receipt, 0 for all
-    #[arg(
-        long,
-        value_name = "N",
-        env = "OSCILLINK_RECEIPT_NULL_CAP",
-        help_heading = "Answer"
-    )]
+    /// Most null points in the receipt, 0 for all [env: OSCILLINK_RECEIPT_NULL_CAP=]
+    #[arg(long, value_name = "N", help_heading = "Answer")]
     null_cap: Option<usize>,
 }
 
@@ -69,10 +61,7 @@ pub fn run(args: &Args) -> Result<()> {
     let body = parse(format, &bytes, problem.parameters(), &SizeLimits::NONE)
         .map_err(|error| Failure::bad_input(error.to_string()))?;
     drop(bytes);
-    let context = RunContext {
-        receipt_secret: args.receipt_secret.clone(),
-        null_cap: args.null_cap.filter(|cap| *cap > 0),
-    };
+    let context = context(args)?;
     let bar = Bar(Output::new(DisplayArgs::default()).progress("solving"));
     let computed = compute(&body.request, Operation::Settle, &context, &bar);
     bar.0.finish_and_clear();
@@ -81,6 +70,19 @@ pub fn run(args: &Args) -> Result<()> {
         RunError::Cancelled => error.into(),
     })?;
     print(output, args.out.as_ref())
+}
+
+/// What the environment says: the secret that signs and the cap on null points.
+fn context(args: &Args) -> Result<RunContext, Failure> {
+    let variables = |name: &str| std::env::var(name).ok();
+    let mut read = Lookup::new(&variables);
+    let cap = read.optional("OSCILLINK_RECEIPT_NULL_CAP");
+    let context = RunContext {
+        receipt_secret: read.secret("RECEIPT_HMAC_SECRET", 1),
+        null_cap: args.null_cap.or(cap).filter(|cap| *cap > 0),
+    };
+    read.finish(context)
+        .map_err(|error| Failure::usage(error.to_string()))
 }
 
 fn print(output: RunOutput, out: Option<&PathBuf>) -> Result<()> {

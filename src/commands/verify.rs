@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::ValueEnum;
+use oscillink_domain::settings::Lookup;
 use oscillink_lattice::signature::{Mode, Required, SignedPayload, Value as Canonical, verify};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
@@ -36,15 +37,6 @@ pub struct Args {
     /// Accept only this signature version
     #[arg(long, value_name = "N")]
     require_version: Option<i64>,
-    #[arg(long, env = "RECEIPT_HMAC_SECRET", hide = true, hide_env_values = true)]
-    secret: Option<SecretString>,
-    #[arg(
-        long,
-        env = "RECEIPT_HMAC_SECRET_OLD",
-        hide = true,
-        hide_env_values = true
-    )]
-    old_secret: Option<SecretString>,
 }
 
 /// A signature mode.
@@ -67,10 +59,19 @@ impl From<RequiredMode> for Mode {
 
 /// Verifies and reports.
 pub fn run(args: &Args, output: Output) -> Result<()> {
-    let secrets: Vec<&SecretString> = args.secret.iter().chain(&args.old_secret).collect();
-    if secrets.is_empty() {
+    let variables = |name: &str| std::env::var(name).ok();
+    let mut read = Lookup::new(&variables);
+    let known: Vec<(&str, SecretString)> = [
+        ("current", "RECEIPT_HMAC_SECRET"),
+        ("old", "RECEIPT_HMAC_SECRET_OLD"),
+    ]
+    .into_iter()
+    .filter_map(|(age, name)| Some((age, read.secret(name, 1)?)))
+    .collect();
+    if known.is_empty() {
         return Err(Failure::usage("RECEIPT_HMAC_SECRET is not set").into());
     }
+    let secrets: Vec<&SecretString> = known.iter().map(|(_, secret)| secret).collect();
     let document: Value = serde_json::from_slice(&read_input(&args.file)?)
         .map_err(|error| Failure::bad_input(format!("not JSON: {error}")))?;
     let receipt = find_receipt(&document)
@@ -80,7 +81,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
         sig_v: args.require_version,
     };
     match check_receipt(receipt, &secrets, required) {
-        Ok(verified) => report(&verified, output),
+        Ok(verified) => report(&verified, known[verified.secret].0, output),
         Err(reason) => {
             if output.json() {
                 output.print_json(&json!({"verified": false, "reason": reason}))?;
@@ -95,7 +96,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
 pub struct Verified {
     /// The signed values.
     pub payload: Value,
-    /// Which secret signed it: 0 is the first given.
+    /// Which of the secrets signed it.
     pub secret: usize,
 }
 
@@ -176,23 +177,15 @@ fn canonical(value: &Value) -> Canonical {
     }
 }
 
-fn report(verified: &Verified, output: Output) -> Result<()> {
+fn report(verified: &Verified, secret: &str, output: Output) -> Result<()> {
     if output.json() {
-        let secret = if verified.secret == 0 {
-            "current"
-        } else {
-            "old"
-        };
         return output
             .print_json(&json!({"verified": true, "secret": secret, "payload": verified.payload}));
     }
     output.line(format!(
-        "{} the signature is valid",
+        "{} the signature is valid, made with the {secret} secret",
         output.good("verified:")
     ))?;
-    if verified.secret > 0 {
-        output.line("signed with the old secret")?;
-    }
     let members = verified.payload.as_object().into_iter().flatten();
     output.table(
         &["signed", "value"],

@@ -40,10 +40,8 @@ fn large_payloads_and_arrays_go_by_the_blob_store() {
     let server = Server::anywhere();
     let id = server.submit_npy(&npy(&matrix(700, 96)));
     assert_eq!(server.ended(&id)["status"], "done");
-    let array = server
-        .get(&format!("/v1/jobs/{id}/result?array=ustar"))
-        .send()
-        .unwrap();
+    let array = server.get(&format!("/v1/jobs/{id}/result?array=ustar"));
+    let array = array.send().unwrap();
     assert_eq!(array.headers()["content-type"], "application/x-npy");
     assert!(array.bytes().unwrap().len() >= 700 * 96 * 4);
 }

@@ -13,11 +13,19 @@ fn line(kind: &str, custom_id: &str) -> Value {
 }
 
 fn answers(text: &str) -> Vec<Value> {
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
-fn batch(server: &Server, body: impl Into<reqwest::blocking::Body>, key: Option<&str>) -> Vec<Value> {
-    let mut request = server.post("/v1/jobs/batch").header("content-type", "application/x-ndjson");
+fn batch(
+    server: &Server,
+    body: impl Into<reqwest::blocking::Body>,
+    key: Option<&str>,
+) -> Vec<Value> {
+    let mut request = server
+        .post("/v1/jobs/batch")
+        .header("content-type", "application/x-ndjson");
     if let Some(key) = key {
         request = request.header("idempotency-key", key);
     }
@@ -44,7 +52,10 @@ fn every_line_is_answered_in_its_place() {
     let statuses: Vec<_> = seen.iter().map(|a| a["status"].as_u64().unwrap()).collect();
     assert_eq!(statuses, [202, 202, 400, 400, 400, 202], "{seen:#?}");
     let ids: Vec<_> = seen.iter().map(|a| a["custom_id"].as_str()).collect();
-    assert_eq!(ids, [Some("a"), Some("b"), Some("c"), None, Some("e"), None]);
+    assert_eq!(
+        ids,
+        [Some("a"), Some("b"), Some("c"), None, Some("e"), None]
+    );
     assert_eq!(seen[1]["kind"], "chain");
     assert_eq!(seen[2]["error"]["errors"][0]["field"], "Y[1]");
     assert_eq!(seen[4]["error"]["errors"][0]["field"], "kind");
@@ -59,16 +70,25 @@ fn every_line_is_answered_in_its_place() {
 #[test]
 fn a_repeat_with_the_same_key_makes_no_new_jobs() {
     let server = Server::start();
-    let lines: Vec<_> = (0..40).map(|i| line("settle", &format!("l{i}")).to_string()).collect();
+    let lines: Vec<_> = (0..40)
+        .map(|i| line("settle", &format!("l{i}")).to_string())
+        .collect();
     // The client was cut off after a part of the batch and sends it whole.
     let part = batch(&server, lines[..25].join("\n"), Some("night"));
     let whole = batch(&server, lines.join("\n"), Some("night"));
     for (first, again) in part.iter().zip(&whole) {
         assert_eq!(first["job_id"], again["job_id"]);
-        assert_eq!((&first["replayed"], &again["replayed"]), (&json!(false), &json!(true)));
+        assert_eq!(
+            (&first["replayed"], &again["replayed"]),
+            (&json!(false), &json!(true))
+        );
     }
     assert!(whole[25..].iter().all(|answer| answer["replayed"] == false));
-    let other = batch(&server, line("settle", "changed").to_string(), Some("night"));
+    let other = batch(
+        &server,
+        line("settle", "changed").to_string(),
+        Some("night"),
+    );
     assert_eq!(other[0]["status"], 422);
     let other = batch(&server, lines[0].clone(), Some("day"));
     assert_eq!(other[0]["replayed"], false);
@@ -77,11 +97,16 @@ fn a_repeat_with_the_same_key_makes_no_new_jobs() {
 #[test]
 fn a_client_that_reads_nothing_until_it_has_sent_everything_is_served() {
     let server = Server::start();
-    let lines: Vec<_> = (0..3_000).map(|i| format!("{{\"custom_id\": \"{i:0190}\"}}")).collect();
+    let lines: Vec<_> = (0..3_000)
+        .map(|i| format!("{{\"custom_id\": \"{i:0190}\"}}"))
+        .collect();
     let seen = batch(&server, lines.join("\n"), None);
     assert_eq!(seen.len(), 3_000);
     for (i, answer) in seen.iter().enumerate() {
-        assert_eq!((&answer["line"], &answer["status"]), (&json!(i), &json!(400)));
+        assert_eq!(
+            (&answer["line"], &answer["status"]),
+            (&json!(i), &json!(400))
+        );
     }
 }
 
@@ -96,15 +121,31 @@ fn lines_their_number_and_the_whole_are_bounded() {
     ]);
     let good = line("settle", "good").to_string();
     let long = format!("{{\"custom_id\": \"{}\"}}", "x".repeat(3_000));
-    let seen = batch(&server, [good.as_str(), &long, &good, &good, &good].join("\n"), None);
+    let seen = batch(
+        &server,
+        [good.as_str(), &long, &good, &good, &good].join("\n"),
+        None,
+    );
     let statuses: Vec<_> = seen.iter().map(|a| a["status"].as_u64().unwrap()).collect();
-    assert_eq!(statuses, [202, 413, 202, 413], "the fourth line ends the batch");
+    assert_eq!(
+        statuses,
+        [202, 413, 202, 413],
+        "the fourth line ends the batch"
+    );
     let endless = "x".repeat(20_000);
     for (body, status) in [("", 400), ("\n \n", 400), (&endless, 413)] {
-        let answer = server.post("/v1/jobs/batch").body(body.to_owned()).send().unwrap();
+        let answer = server
+            .post("/v1/jobs/batch")
+            .body(body.to_owned())
+            .send()
+            .unwrap();
         assert_eq!(answer.status(), status);
     }
-    let csv = server.post("/v1/jobs/batch").header("content-type", "text/csv").body("a").send();
+    let csv = server
+        .post("/v1/jobs/batch")
+        .header("content-type", "text/csv")
+        .body("a")
+        .send();
     assert_eq!(csv.unwrap().status(), 415);
 }
 
@@ -112,11 +153,19 @@ fn lines_their_number_and_the_whole_are_bounded() {
 fn batches_can_be_compressed() {
     let server = Server::start();
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    let lines = [line("settle", "a").to_string(), line("settle", "b").to_string()];
+    let lines = [
+        line("settle", "a").to_string(),
+        line("settle", "b").to_string(),
+    ];
     encoder.write_all(lines.join("\n").as_bytes()).unwrap();
-    let request = server.post("/v1/jobs/batch").header("content-encoding", "gzip");
+    let request = server
+        .post("/v1/jobs/batch")
+        .header("content-encoding", "gzip");
     let answer = request.body(encoder.finish().unwrap()).send().unwrap();
     let seen = answers(&answer.text().unwrap());
     assert_eq!(seen.len(), 2);
-    assert!(seen.iter().all(|answer| answer["status"] == 202), "{seen:?}");
+    assert!(
+        seen.iter().all(|answer| answer["status"] == 202),
+        "{seen:?}"
+    );
 }

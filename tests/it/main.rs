@@ -5,9 +5,11 @@
     reason = "helpers of tests state expectations as tests do"
 )]
 
-mod api_batch;
-mod api_events;
 mod anywhere;
+mod api_batch;
+mod api_docs;
+mod api_events;
+mod api_serving;
 mod architecture;
 mod bad_input;
 mod cli;

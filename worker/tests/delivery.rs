@@ -18,7 +18,7 @@ use oscillink_testkit::{
     Faults, ManualClock, MemoryBlobs, MemoryBus, MemoryQueue, MemoryStore, SeededEntropy,
 };
 use oscillink_wire::{
-    Body as RequestBody, Format, Operation, Parameters, SizeLimits, encode_payload, parse,
+    Format, Operation, Parameters, SizeLimits, encode_payload, parse,
 };
 use oscillink_worker::{InProcess, NotAuthorised, PushAuth, Worker, WorkerConfig, router};
 use tower::ServiceExt as _;

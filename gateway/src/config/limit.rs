@@ -3,7 +3,9 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use oscillink_domain::Tier;
 use oscillink_domain::settings::Lookup;
+use oscillink_domain::tier::UnknownTier;
 
 /// Longest time that a setting may ask for: anything more is a slip of the keyboard.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3_600);
@@ -46,4 +48,16 @@ pub(super) fn proxies(read: &mut Lookup<'_>, name: &str) -> usize {
         Some("true" | "yes" | "on") => 1,
         Some(_) => read.parsed(name, 0),
     }
+}
+
+/// Tiers separated by commas; `none` is none of them.
+pub(super) fn tiers(read: &mut Lookup<'_>, name: &str, default: Vec<Tier>) -> Vec<Tier> {
+    let Some(text) = read.text(name).filter(|text| text != "none") else {
+        return read.text(name).map_or(default, |_| Vec::new());
+    };
+    let parsed: Result<_, _> = text.split(',').map(|tier| tier.trim().parse()).collect();
+    parsed.unwrap_or_else(|error: UnknownTier| {
+        read.refuse(name, format_args!("cannot be used: {error}"));
+        default
+    })
 }

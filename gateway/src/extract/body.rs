@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use oscillink_domain::Limits;
-use oscillink_wire::SizeLimits;
+use oscillink_wire::{SizeLimits, WireError};
 use tokio::time::timeout;
 
 use crate::budget::Share;
@@ -63,6 +63,19 @@ impl ReadLimits {
         either
     }
 
+    /// Limits of a batch as a whole.
+    #[must_use]
+    pub fn batch(config: &Config) -> Self {
+        Self {
+            max_bytes: config.max_body_bytes,
+            size: SizeLimits {
+                max_decompressed_bytes: config.max_body_bytes,
+                ..SizeLimits::NONE
+            },
+            advice: "send several batches".to_owned(),
+        }
+    }
+
     fn new(max_bytes: usize, nodes: usize, dim: usize, advice: String) -> Self {
         // A number of JSON takes up to about 24 bytes; what is longer cannot be within the limits.
         let sensible = nodes
@@ -78,6 +91,16 @@ impl ReadLimits {
                 max_decompressed_bytes: max_bytes,
             },
             advice,
+        }
+    }
+
+    /// Adds what to do about a request that is too large.
+    pub fn explain(&self, error: WireError) -> Problem {
+        match &error {
+            WireError::TooLarge { .. } => {
+                Problem::new(Kind::TooLarge, format!("{error}; {}", self.advice))
+            }
+            WireError::BadRequest { .. } => error.into(),
         }
     }
 

@@ -29,11 +29,8 @@ impl FromRequestParts<Gateway> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Gateway) -> Result<Self, Problem> {
-        let secret = secret(&parts.headers).ok_or_else(|| {
-            unauthorized("send your API key as X-API-Key or as Authorization: Bearer")
-        })?;
         let unknown = || unauthorized("the API key is not known");
-        let key_hash = ApiKey::parse(secret).ok_or_else(unknown)?.hash();
+        let key_hash = presented(&parts.headers)?.hash();
         tracing::Span::current().record("key", key_hash.prefix());
         let record = app.keys().find(&key_hash).await?.ok_or_else(unknown)?;
         match record.status {
@@ -56,6 +53,14 @@ impl FromRequestParts<Gateway> for Caller {
             record,
         })
     }
+}
+
+/// The secret that the request carries.
+pub fn presented(headers: &HeaderMap) -> Result<ApiKey, Problem> {
+    let secret = secret(headers).ok_or_else(|| {
+        unauthorized("send your API key as X-API-Key or as Authorization: Bearer")
+    })?;
+    ApiKey::parse(secret).ok_or_else(|| unauthorized("the API key is not known"))
 }
 
 fn secret(headers: &HeaderMap) -> Option<&str> {

@@ -7,9 +7,7 @@ use axum::http::{HeaderMap, Uri, header};
 use oscillink_domain::Sha256Hex;
 use oscillink_domain::idempotency::MAX_KEY_LEN;
 use oscillink_engine::Idempotency;
-use oscillink_wire::{
-    Body as Parsed, ContentEncoding, Format, Parameters, WireError, decode_limited, parse,
-};
+use oscillink_wire::{Body as Parsed, ContentEncoding, Format, Parameters, decode_limited, parse};
 
 use super::body::{ReadLimits, read};
 use super::multipart;
@@ -19,16 +17,18 @@ use crate::error::{Kind, Problem};
 use crate::state::Gateway;
 
 /// Bodies up to this size are parsed where they are; larger ones would hold up other requests.
-const DIRECT_BYTES: usize = 64 * 1024;
+pub const DIRECT_BYTES: usize = 64 * 1024;
 
 /// A request whose body has not been read.
 #[derive(Debug)]
 pub struct Inbound {
-    headers: HeaderMap,
+    pub(super) headers: HeaderMap,
     uri: Uri,
-    body: Body,
+    pub(super) body: Body,
     /// What the client prefers.
     pub preferences: Preferences,
+    /// Whether the digest of the request is wanted also without an idempotency key.
+    pub with_digest: bool,
 }
 
 /// A body that has been read, parsed and checked.
@@ -40,6 +40,8 @@ pub struct ReadBody {
     pub length: usize,
     /// Makes repeats harmless.
     pub idempotency: Option<Idempotency>,
+    /// Digest of route and body, if it was wanted.
+    pub digest: Option<Sha256Hex>,
     /// W3C trace context.
     pub traceparent: Option<String>,
     /// The memory that the request takes.
@@ -53,6 +55,7 @@ impl<S: Send + Sync> FromRequest<S> for Inbound {
         let (parts, body) = request.into_parts();
         Ok(Self {
             preferences: Preferences::of(&parts.headers),
+            with_digest: false,
             headers: parts.headers,
             uri: parts.uri,
             body,
@@ -94,15 +97,18 @@ impl Inbound {
             .path_and_query()
             .map_or("/", |p| p.as_str())
             .to_owned();
+        let with_digest = self.with_digest;
         let work = move || {
-            let idempotency = idempotency_key.map(|key| Idempotency {
-                key,
-                request_hash: Sha256Hex::of_parts([route.as_bytes(), media.name(), &bytes]),
-            });
+            let wanted = with_digest || idempotency_key.is_some();
+            let digest =
+                wanted.then(|| Sha256Hex::of_parts([route.as_bytes(), media.name(), &bytes]));
             let parsed = parse_body(bytes, media, encoding, parameters, &limits)?;
-            Ok::<_, Problem>((parsed, idempotency))
+            let idempotency = idempotency_key.zip(digest.clone());
+            let idempotency =
+                idempotency.map(|(key, request_hash)| Idempotency { key, request_hash });
+            Ok::<_, Problem>((parsed, idempotency, digest))
         };
-        let (parsed, idempotency) = if length <= DIRECT_BYTES && encoding.is_none() {
+        let (parsed, idempotency, digest) = if length <= DIRECT_BYTES && encoding.is_none() {
             work()?
         } else {
             tokio::task::spawn_blocking(work).await.map_err(|_| {
@@ -119,6 +125,7 @@ impl Inbound {
             parsed,
             length,
             idempotency,
+            digest,
             traceparent: traceparent(&self.headers),
             share,
         })
@@ -192,7 +199,7 @@ fn parse_body(
     let bytes = match encoding {
         None => bytes,
         Some(encoding) => {
-            decode_limited(encoding, &bytes, limits.max_bytes).map_err(|e| explain(e, limits))?
+            decode_limited(encoding, &bytes, limits.max_bytes).map_err(|e| limits.explain(e))?
         }
     };
     let (format, bytes) = match media {
@@ -206,20 +213,10 @@ fn parse_body(
             (Format::sniff(&parts.array), parts.array)
         }
     };
-    parse(format, &bytes, parameters, &limits.size).map_err(|e| explain(e, limits))
+    parse(format, &bytes, parameters, &limits.size).map_err(|e| limits.explain(e))
 }
 
-/// Adds what to do about a request that is too large.
-fn explain(error: WireError, limits: &ReadLimits) -> Problem {
-    match &error {
-        WireError::TooLarge { .. } => {
-            Problem::new(Kind::TooLarge, format!("{error}; {}", limits.advice))
-        }
-        WireError::BadRequest { .. } => error.into(),
-    }
-}
-
-fn encoding(headers: &HeaderMap) -> Result<Option<ContentEncoding>, Problem> {
+pub(super) fn encoding(headers: &HeaderMap) -> Result<Option<ContentEncoding>, Problem> {
     let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
     let text = match (values.next(), values.next()) {
         (None, _) => return Ok(None),
@@ -242,7 +239,8 @@ fn encoding(headers: &HeaderMap) -> Result<Option<ContentEncoding>, Problem> {
     })
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+/// The `Idempotency-Key`, if there is one.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get("idempotency-key") else {
         return Ok(None);
     };
@@ -256,10 +254,44 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 }
 
 /// The trace context if it has its form; anything else is dropped.
-fn traceparent(headers: &HeaderMap) -> Option<String> {
+pub fn traceparent(headers: &HeaderMap) -> Option<String> {
     let text = headers.get("traceparent")?.to_str().ok()?;
     let parts: Vec<&str> = text.split('-').collect();
     let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
     let hex = |part: &&str| part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    (lengths == [2, 32, 16, 2] && parts.iter().all(hex)).then(|| text.to_owned())
+    let formed = lengths == [2, 32, 16, 2] && parts.iter().all(hex);
+    // Zeros name nothing, and ff is no version.
+    let names_something = formed
+        && parts[0] != "ff"
+        && parts[1].bytes().any(|b| b != b'0')
+        && parts[2].bytes().any(|b| b != b'0');
+    names_something.then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_trace_context_of_its_form_is_passed_on() {
+        let of = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("traceparent", text.parse().unwrap());
+            traceparent(&headers)
+        };
+        let (trace, span) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+        let good = format!("00-{trace}-{span}-01");
+        assert_eq!(of(&good), Some(good.clone()));
+        for bad in [
+            format!("ff-{trace}-{span}-01"),
+            format!("00-{}-{span}-01", "0".repeat(32)),
+            format!("00-{trace}-{}-01", "0".repeat(16)),
+            good.to_uppercase(),
+            good.replace("-01", ""),
+            format!("{good}-x"),
+            String::new(),
+        ] {
+            assert_eq!(of(&bad), None, "{bad}");
+        }
+    }
 }

@@ -1,14 +1,18 @@
 //! What handlers take from a request: who calls, the body, queries and preferences.
 
+mod admin;
 mod body;
 mod caller;
 mod inbound;
+mod lines;
 mod multipart;
 mod prefer;
 mod query;
 
+pub use admin::{Admin, Document};
 pub use body::ReadLimits;
-pub use caller::Caller;
-pub use inbound::{Inbound, ReadBody};
+pub use caller::{Caller, presented};
+pub use inbound::{DIRECT_BYTES, Inbound, ReadBody, idempotency_key, traceparent};
+pub use lines::{Batch, Line, Lines};
 pub use prefer::{Preferences, seconds as wait_seconds};
 pub use query::{JobPath, Queried, no_such_job};

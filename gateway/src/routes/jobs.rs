@@ -160,7 +160,8 @@ pub async fn list(
     Ok(Json(ListView { items, next_cursor }).into_response())
 }
 
-fn named<T: std::str::FromStr<Err = String>>(
+/// A value of a fixed set.
+pub fn named<T: std::str::FromStr<Err = String>>(
     text: Option<&str>,
     field: &str,
 ) -> Result<Option<T>, Problem> {
@@ -171,7 +172,8 @@ fn named<T: std::str::FromStr<Err = String>>(
     .transpose()
 }
 
-fn since(text: &str) -> Result<Timestamp, Problem> {
+/// A time as clients write it.
+pub fn since(text: &str) -> Result<Timestamp, Problem> {
     Timestamp::parse_rfc3339(text)
         .map_err(|_| Problem::field("since", "must be a time such as 2026-01-31T12:00:00Z"))
 }

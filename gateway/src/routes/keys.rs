@@ -2,12 +2,16 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use oscillink_domain::Sha256Hex;
+use oscillink_engine::{Idempotency, Rotation};
 use serde::{Deserialize, Serialize};
 
 use super::views::KeyView;
 use crate::error::Problem;
-use crate::extract::{Caller, Queried};
+use crate::extract::{Caller, Queried, idempotency_key, presented};
+use crate::replay::REPLAYED;
 use crate::state::Gateway;
 
 /// How long the old secret works beside the new one, unless the client says otherwise.
@@ -25,20 +29,8 @@ pub struct RotateQuery {
     overlap_seconds: Option<String>,
 }
 
-/// A new secret, shown this once.
-#[derive(Serialize)]
-struct Rotated<'a> {
-    api_key: &'a str,
-    key_id: &'a str,
-    old_secrets_expire: String,
-}
-
-/// `POST /v1/keys/self/rotate`
-pub async fn rotate(
-    State(app): State<Gateway>,
-    caller: Caller,
-    Queried(query): Queried<RotateQuery>,
-) -> Result<Response, Problem> {
+/// How long the old secrets go on working.
+pub fn overlap_ms(query: &RotateQuery) -> Result<i64, Problem> {
     let overlap_s = match &query.overlap_seconds {
         None => DEFAULT_OVERLAP_S,
         Some(text) => text
@@ -49,18 +41,67 @@ pub async fn rotate(
                 Problem::field("overlap_seconds", format!("must be 0 to {MAX_OVERLAP_S}"))
             })?,
     };
-    let now = app.engine().now();
-    let issued = app
-        .engine()
-        .rotate_key(&caller.key_id, overlap_s * 1_000)
-        .await?;
-    for secret in &issued.record.secrets {
+    Ok(overlap_s * 1_000)
+}
+
+/// A new secret, shown this once.
+#[derive(Serialize)]
+struct Rotated<'a> {
+    api_key: &'a str,
+    key_id: &'a str,
+    old_secrets_expire: String,
+}
+
+/// `POST /v1/keys/self/rotate`: with an `Idempotency-Key`, a repeat with the old secret gives the same
+/// new one.
+pub async fn rotate(
+    State(app): State<Gateway>,
+    caller: Caller,
+    Queried(query): Queried<RotateQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let overlap_ms = overlap_ms(&query)?;
+    let rotation = match idempotency_key(&headers)? {
+        None => {
+            let issued = app.engine().rotate_key(&caller.key_id, overlap_ms).await?;
+            let old_secrets_end = app.engine().now().plus_millis(overlap_ms);
+            Rotation {
+                issued,
+                old_secrets_end,
+                replayed: false,
+            }
+        }
+        Some(key) => {
+            let overlap = overlap_ms.to_le_bytes();
+            let parts = [
+                b"rotate".as_slice(),
+                caller.key_hash.as_str().as_bytes(),
+                &overlap,
+            ];
+            let idempotency = Idempotency {
+                key,
+                request_hash: Sha256Hex::of_parts(parts),
+            };
+            let presented = presented(&headers)?;
+            let engine = app.engine();
+            engine
+                .rotate_once(&caller.key_id, &presented, overlap_ms, &idempotency)
+                .await?
+        }
+    };
+    let record = &rotation.issued.record;
+    for secret in &record.secrets {
         app.keys().invalidate(&secret.hash);
     }
     let rotated = Rotated {
-        api_key: issued.secret.reveal(),
-        key_id: issued.record.key_id.as_str(),
-        old_secrets_expire: now.plus_millis(overlap_s * 1_000).to_string(),
+        api_key: rotation.issued.secret.reveal(),
+        key_id: record.key_id.as_str(),
+        old_secrets_expire: rotation.old_secrets_end.to_string(),
     };
-    Ok(Json(rotated).into_response())
+    let mut response = Json(rotated).into_response();
+    if rotation.replayed {
+        let replayed = HeaderValue::from_static("true");
+        response.headers_mut().insert(REPLAYED, replayed);
+    }
+    Ok(response)
 }

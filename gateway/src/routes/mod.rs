@@ -1,5 +1,9 @@
 //! One file per resource. Handlers extract, authorise, call and map.
 
+pub mod admin;
+pub mod batch;
+pub mod docs;
+pub mod events;
 pub mod health;
 pub mod jobs;
 pub mod keys;

@@ -73,7 +73,14 @@ fn content(job: &Job, array: Option<ArrayName>) -> Result<(&ContentRef, &'static
                 .as_ref()
                 .map_or(String::new(), |e| format!(": {}", e.detail));
             let detail = format!("the job is {status} and has no result{reason}");
-            return Err(Problem::new(Kind::Conflict, detail));
+            let problem = Problem::new(Kind::Conflict, detail);
+            // A job that has not ended may have a result soon.
+            let live = !status.is_terminal();
+            return Err(if live {
+                problem.retry_after(1)
+            } else {
+                problem
+            });
         }
     };
     match array {

@@ -11,9 +11,11 @@ use oscillink_telemetry::StatusLabel;
 use oscillink_wire::{Monthly, Operation, Quota, RunOutput, npy};
 
 use super::submit;
+use crate::cache;
 use crate::error::{Kind, Problem};
 use crate::extract::{Caller, Inbound, ReadBody, ReadLimits};
 use crate::quota_headers;
+use crate::replay;
 use crate::request_id::RequestId;
 use crate::state::Gateway;
 
@@ -92,6 +94,9 @@ async fn respond(
         None => ReadLimits::sync(app.config(), &caller.limits),
     };
     let wants_npy = accepts_npy(inbound.headers());
+    let fresh = wants_fresh(inbound.headers());
+    let mut inbound = inbound;
+    inbound.with_digest = app.cache().serves(caller.tier);
     let body = inbound.read(app, limits.clone()).await?;
     body.parsed.request.check_for(operation)?;
     app.check_features(caller, &body.parsed.request)?;
@@ -105,7 +110,27 @@ async fn respond(
         };
     }
     refuse_job_fields(&body)?;
-    compute(app, id, caller, body, operation, wants_npy).await
+    let idempotency = body.idempotency.clone();
+    let work = async |row_id| {
+        let job = Work {
+            row_id,
+            operation,
+            wants_npy,
+            fresh,
+        };
+        compute(app, id, caller, body, job).await
+    };
+    replay::answer_once(app, id, caller, idempotency.as_ref(), work).await
+}
+
+/// What is to be computed, besides the body.
+struct Work {
+    /// Id of the ledger row.
+    row_id: String,
+    operation: Operation,
+    wants_npy: bool,
+    /// Results at hand will not do.
+    fresh: bool,
 }
 
 /// Whether the work is too large to be done while the client waits.
@@ -143,17 +168,25 @@ async fn compute(
     id: &RequestId,
     caller: &Caller,
     body: ReadBody,
-    operation: Operation,
-    wants_npy: bool,
+    job: Work,
 ) -> Result<Response, Problem> {
-    let ReadBody { parsed, share, .. } = body;
+    let ReadBody {
+        parsed,
+        share,
+        digest,
+        ..
+    } = body;
     let request = parsed.request;
+    let Work {
+        row_id, operation, ..
+    } = job;
     let work = SyncWork {
         key_id: caller.key_id.clone(),
         key_hash: caller.key_hash.clone(),
         tier: caller.tier,
         limits: caller.limits.clone(),
-        request_id: id.unique.clone(),
+        row_id,
+        request_id: id.id.clone(),
         event: operation.as_str().to_owned(),
         n: request.n(),
         d: request.d(),
@@ -161,25 +194,47 @@ async fn compute(
     };
     let span = tracing::Span::current();
     span.record("n", work.n).record("d", work.d);
-    if caller.limits.window_units.is_some() || caller.limits.monthly_units.is_some() {
+    let limited = caller.limits.window_units.is_some() || caller.limits.monthly_units.is_some();
+    if limited && !app.estimates().has_room(&caller.key_id, request.units()) {
         // Refused before it costs anything; the charge below decides.
         app.engine()
             .check_quota(&caller.key_id, &caller.limits, request.units())
             .await?;
     }
-    let output = app
-        .inline()
-        .run(request, operation, app.run_context(caller))
-        .await?;
+    let context = app.run_context(caller);
+    let signed = context.receipt_secret.is_some();
+    let name = digest.filter(|_| app.cache().serves(caller.tier));
+    let name = name.map(|digest| cache::name(&caller.key_id, operation, signed, &digest));
+    let known = name.as_ref().filter(|_| !job.fresh);
+    let known = known.and_then(|name| app.cache().get(name));
+    let hit = known.is_some();
+    let output = match known {
+        // The answer counts as any other; it took no time.
+        Some(output) => RunOutput {
+            duration_ms: 0.0,
+            ..output
+        },
+        None => app.inline().run(request, operation, context).await?,
+    };
     drop(share);
     let usage = charge(app, &work, output.duration_ms).await?;
+    if limited {
+        app.estimates().note(&caller.key_id, &usage);
+    }
     measure(app, &work, &output);
     let mut headers = HeaderMap::new();
+    if let Some(name) = name {
+        let state = HeaderValue::from_static(if hit { "hit" } else { "miss" });
+        headers.insert("x-cache", state);
+        if !hit {
+            app.cache().insert(name, &output);
+        }
+    }
     quota_headers::insert(&mut headers, &usage, app.engine().now());
     if let Some(left) = usage.window.remaining().or(usage.month.remaining()) {
         span.record("quota_remaining", left.get());
     }
-    let body = render(output, id, usage, wants_npy).await?;
+    let body = render(output, id, usage, job.wants_npy).await?;
     Ok((headers, body).into_response())
 }
 
@@ -253,6 +308,18 @@ fn quota(usage: &UsageView) -> Option<Quota> {
         limit: usage.window.limit?,
         remaining: usage.window.remaining()?,
         reset: usage.window.resets_at.to_string(),
+    })
+}
+
+/// Whether the client asks for an answer that is computed now.
+fn wants_fresh(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::CACHE_CONTROL).iter();
+    let mut directives = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(','));
+    directives.any(|directive| {
+        let directive = directive.trim();
+        directive.eq_ignore_ascii_case("no-cache") || directive.eq_ignore_ascii_case("no-store")
     })
 }
 

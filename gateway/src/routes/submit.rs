@@ -13,6 +13,7 @@ use crate::callback;
 use crate::error::{Kind, Problem};
 use crate::extract::{Caller, Inbound, ReadBody, ReadLimits};
 use crate::quota_headers;
+use crate::replay::REPLAYED;
 use crate::request_id::RequestId;
 use crate::state::Gateway;
 
@@ -63,6 +64,21 @@ pub async fn submit(
     body: ReadBody,
     kind: JobKind,
 ) -> Result<Response, Problem> {
+    let span = tracing::Span::current();
+    span.record("n", body.parsed.request.n());
+    span.record("d", body.parsed.request.d());
+    let submitted = accept(app, id, caller, body, kind).await?;
+    accepted(app, caller, &submitted).await
+}
+
+/// Checks what only jobs have to keep to, and hands the job to the engine.
+pub async fn accept(
+    app: &Gateway,
+    id: &RequestId,
+    caller: &Caller,
+    body: ReadBody,
+    kind: JobKind,
+) -> Result<Submitted, Problem> {
     let request = &body.parsed.request;
     request.check_for(kind.into())?;
     app.check_features(caller, request)?;
@@ -73,12 +89,8 @@ pub async fn submit(
         callback::check(url, app.config().callback_allow_private)
             .map_err(|detail| Problem::field("callback_url", detail))?;
     }
-    tracing::Span::current()
-        .record("n", request.n())
-        .record("d", request.d());
     let submission = submission(app, id, caller, body, kind).await?;
-    let submitted = app.engine().submit(submission).await?;
-    accepted(app, caller, &submitted).await
+    Ok(app.engine().submit(submission).await?)
 }
 
 async fn submission(
@@ -140,7 +152,7 @@ async fn accepted(
         headers.insert(header::LOCATION, location);
     }
     if submitted.replayed {
-        headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
+        headers.insert(REPLAYED, HeaderValue::from_static("true"));
     }
     let view = axum::Json(JobView::of(job, None));
     Ok((StatusCode::ACCEPTED, headers, view).into_response())

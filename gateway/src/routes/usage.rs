@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use oscillink_domain::LedgerRow;
+use oscillink_domain::{KeyId, LedgerRow};
 use serde::Deserialize;
 
 use super::lists::{PageQuery, opaque};
@@ -40,8 +40,18 @@ pub async fn ledger(
     Queried(query): Queried<LedgerQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    ledger_of(&app, &caller.key_id, query, &headers).await
+}
+
+/// The ledger of a key in the form asked for.
+pub async fn ledger_of(
+    app: &Gateway,
+    key_id: &KeyId,
+    query: LedgerQuery,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
     let csv = match query.format.as_deref() {
-        None => accepts_csv(&headers),
+        None => accepts_csv(headers),
         Some("json") => false,
         Some("csv") => true,
         Some(_) => return Err(Problem::field("format", "must be json or csv")),
@@ -52,7 +62,7 @@ pub async fn ledger(
     };
     let page = app
         .engine()
-        .ledger(&caller.key_id, page.limit()?, page.cursor()?)
+        .ledger(key_id, page.limit()?, page.cursor()?)
         .await?;
     let next_cursor = opaque(page.next.as_ref());
     if csv {

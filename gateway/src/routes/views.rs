@@ -1,7 +1,7 @@
 //! Inner records as the API shows them. Times are RFC 3339.
 
 use oscillink_domain::job::{Failure, Progress};
-use oscillink_domain::{Job, KeyRecord, Limits, Timestamp, Units};
+use oscillink_domain::{Job, KeyRecord, Limits, Tier, Timestamp, Units};
 use oscillink_engine::{PeriodUsage, UsageView};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -136,6 +136,49 @@ struct LimitsView {
     result_ttl_s: i64,
 }
 
+impl From<&Limits> for Features {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            diffusion: limits.diffusion,
+            signed_receipts: limits.signed_receipts,
+            signed_usage: limits.signed_usage,
+            priority: limits.priority,
+        }
+    }
+}
+
+impl From<&Limits> for LimitsView {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            max_nodes: limits.max_nodes,
+            max_dim: limits.max_dim,
+            max_job_nodes: limits.max_job_nodes,
+            window_units: limits.window_units,
+            monthly_units: limits.monthly_units,
+            result_ttl_s: limits.result_ttl_ms / 1_000,
+        }
+    }
+}
+
+/// A row of the table of tiers.
+#[derive(Serialize)]
+pub struct TierView {
+    tier: Tier,
+    features: Features,
+    limits: LimitsView,
+}
+
+impl TierView {
+    /// What `tier` gives.
+    pub fn of(tier: Tier, limits: &Limits) -> Self {
+        Self {
+            tier,
+            features: limits.into(),
+            limits: limits.into(),
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct SecretView {
     hash_prefix: String,
@@ -154,20 +197,8 @@ impl<'a> KeyView<'a> {
             name: &key.name,
             tier: key.tier.as_str(),
             status: key.status,
-            features: Features {
-                diffusion: limits.diffusion,
-                signed_receipts: limits.signed_receipts,
-                signed_usage: limits.signed_usage,
-                priority: limits.priority,
-            },
-            limits: LimitsView {
-                max_nodes: limits.max_nodes,
-                max_dim: limits.max_dim,
-                max_job_nodes: limits.max_job_nodes,
-                window_units: limits.window_units,
-                monthly_units: limits.monthly_units,
-                result_ttl_s: limits.result_ttl_ms / 1_000,
-            },
+            features: limits.into(),
+            limits: limits.into(),
             created: key.created_at.to_string(),
             secrets: secrets.collect(),
         }

@@ -5,10 +5,13 @@
     reason = "tests state their expectations with unwrap"
 )]
 
+mod admin;
 mod bodies;
 mod harness;
 mod jobs;
 mod limits;
+mod openapi;
 mod problems;
+mod replay;
 mod serving;
 mod settle;

@@ -128,13 +128,14 @@ async fn transactions(time: Duration, group_commit: bool) -> f64 {
     let counts = opened.store.counts();
     let log = std::fs::metadata(folder.path().join("oscillink.db-wal")).unwrap();
     println!(
-        "transactions, {}: {rate:.0}/s, {:.1} a commit, slowest {slowest:?}, {} checkpoints waited for, log {} MiB",
+        "transactions, {}: {rate:.0}/s, {:.1} a commit, slowest {slowest:?}, waited {} ms for {} checkpoints, log {} MiB",
         if group_commit {
             "grouped"
         } else {
             "one by one"
         },
         counts.transactions as f64 / counts.commits as f64,
+        counts.checkpoint_us / 1_000,
         counts.checkpoints,
         log.len() >> 20,
     );

@@ -43,6 +43,18 @@ pub struct Embedded {
 }
 
 impl Embedded {
+    /// Drains as [`Self::drain`] does, then closes the files and gives the folder's lock back; `false`
+    /// when `limit` passed before that, because deliveries or other holders of a backend remained.
+    pub async fn close(self, limit: Duration) -> bool {
+        let until = tokio::time::Instant::now() + limit;
+        let mut closed = self.store.closed();
+        let drained = self.drain(limit).await;
+        drop(self);
+        // An error means that the writer is gone, and the lock with it.
+        let closed = tokio::time::timeout_at(until, closed.wait_for(|closed| *closed)).await;
+        drained && closed.is_ok()
+    }
+
     /// Starts no further deliveries and waits for those under way, up to `limit`; `false` when some
     /// were still running then. What was not delivered is delivered after the next start.
     pub async fn drain(&self, limit: Duration) -> bool {

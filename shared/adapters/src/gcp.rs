@@ -6,6 +6,7 @@ mod config;
 mod error;
 mod firestore;
 mod gax;
+mod grpc;
 mod oidc;
 mod pubsub;
 mod retry;
@@ -63,9 +64,9 @@ pub async fn connect(config: GcpConfig) -> Result<Gcp, GcpError> {
     let emulated_queues = config.tasks.endpoint.is_some();
     let queue = CloudTasksQueue::connect(config.tasks).await?;
     if emulated_queues {
-        let all = QueueName::ALL.iter().copied();
-        let queues = all.map(|name| (name, tasks::limits(name)));
-        queue.ensure_queues(queues).await?;
+        let all = QueueName::ALL.iter();
+        let queues: Vec<_> = all.map(|name| (*name, tasks::limits(*name))).collect();
+        queue.ensure_queues(&queues).await?;
     }
     let emulated_bus = config.pubsub.emulator.is_some();
     let bus = PubSubBus::connect(config.pubsub).await?;

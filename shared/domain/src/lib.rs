@@ -3,6 +3,7 @@
 //! Everything that happens to a job, a quota or a ledger is a function here from an old value and
 //! an explicit time to a new value. The engine decides when to call it, the adapters store it.
 
+pub mod billing;
 pub mod event;
 pub mod hash;
 pub mod id;

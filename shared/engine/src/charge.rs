@@ -23,7 +23,10 @@ pub struct SyncWork {
     pub tier: Tier,
     /// The caller's limits.
     pub limits: Limits,
-    /// Id of the HTTP request: the ledger row's id.
+    /// The ledger row's id. Random: a row that exists is a repeat of this very work, which is
+    /// charged once.
+    pub row_id: String,
+    /// Id of the HTTP request, as the client knows it.
     pub request_id: String,
     /// What was done: `settle`, `receipt`, `bundle`, `chain`, `diffusion`.
     pub event: String,
@@ -91,7 +94,7 @@ impl Engine {
         let engine = self.clone();
         let work = work.clone();
         let now = self.now();
-        let row_key = DocKey::new(Collection::UsageLedger, &work.request_id);
+        let row_key = DocKey::new(Collection::UsageLedger, &work.row_id);
         let mut reads: Vec<DocKey> = shards
             .iter()
             .map(|shard| meter_key(&work.key_id, *shard))
@@ -158,7 +161,7 @@ impl From<QuotaExceeded> for TxError<ChargeError> {
 
 fn sync_usage(work: &SyncWork, duration_ms: f64, now: oscillink_domain::Timestamp) -> Usage {
     Usage {
-        id: work.request_id.clone(),
+        id: work.row_id.clone(),
         ts: now,
         key_id: work.key_id.clone(),
         key_hash: work.key_hash.clone(),

@@ -167,7 +167,16 @@ impl Engine {
     /// # Errors
     /// No such key, a revoked one, or the store failed.
     pub async fn rotate_key(&self, key_id: &KeyId, overlap_ms: i64) -> Result<IssuedKey, KeyError> {
-        let secret = self.new_secret();
+        self.rotate_with(key_id, overlap_ms, self.new_secret())
+            .await
+    }
+
+    async fn rotate_with(
+        &self,
+        key_id: &KeyId,
+        overlap_ms: i64,
+        secret: ApiKey,
+    ) -> Result<IssuedKey, KeyError> {
         let now = self.now();
         let newest = KeySecret {
             hash: secret.hash(),
@@ -177,6 +186,10 @@ impl Engine {
             .change_key_with(
                 key_id,
                 move |record| {
+                    if record.secrets.iter().any(|s| s.hash == newest.hash) {
+                        // A repeat of this very change.
+                        return;
+                    }
                     let end = now.plus_millis(overlap_ms.max(0));
                     record
                         .secrets
@@ -190,6 +203,25 @@ impl Engine {
             )
             .await?;
         Ok(IssuedKey { record, secret })
+    }
+
+    /// Gives the key the secret `secret`, as [`Engine::rotate_key`] does with a new one. A repeat with
+    /// the same secret changes nothing.
+    ///
+    /// # Errors
+    /// No such key, a revoked one, or the store failed.
+    pub async fn rotate_key_to(
+        &self,
+        key_id: &KeyId,
+        overlap_ms: i64,
+        secret: ApiKey,
+    ) -> Result<IssuedKey, KeyError> {
+        if let Some(record) = self.key(key_id).await?
+            && record.accepts(&secret.hash(), self.now())
+        {
+            return Ok(IssuedKey { record, secret });
+        }
+        self.rotate_with(key_id, overlap_ms, secret).await
     }
 
     /// Sets the key's status. Revocation is final.

@@ -193,7 +193,8 @@ impl Engine {
                     let record = IdempotencyRecord {
                         key_id: job.key_id.clone(),
                         request_hash: idempotency.request_hash.clone(),
-                        job_id: job.id.clone(),
+                        job_id: Some(job.id.clone()),
+                        work: None,
                         expires_at: now.plus_millis(idempotency::REPLAY_MS),
                     };
                     writes.push(Write::put(key.clone(), &record)?);
@@ -401,7 +402,8 @@ fn known(
         .as_ref()
         .is_some_and(|i| i.request_hash == record.request_hash);
     if same {
-        Ok(Some(record.job_id))
+        // Without a job, the request was once answered at once: then nothing was submitted.
+        Ok(record.job_id)
     } else {
         Err(TxError::Refused(SubmitError::IdempotencyMismatch))
     }

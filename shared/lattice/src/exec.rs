@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use crate::error::SolveError;
 use crate::observer::{Observer, Stage};
+use crate::simd::Level;
 
 /// Multiply-adds below which handing work to a pool costs more than it saves.
 const INLINE_WORK: usize = 8_000_000;
@@ -18,13 +19,29 @@ const INLINE_WORK: usize = 8_000_000;
 pub(crate) struct Exec<'a> {
     observer: &'a dyn Observer,
     pooled: bool,
+    level: Level,
 }
 
 impl<'a> Exec<'a> {
     /// An executor for a problem of about `work` multiply-adds.
     pub(crate) fn new(observer: &'a dyn Observer, work: usize) -> Self {
         let pooled = work > INLINE_WORK && rayon::current_num_threads() > 1;
-        Self { observer, pooled }
+        Self {
+            observer,
+            pooled,
+            level: Level::get(),
+        }
+    }
+
+    /// The same with other instructions.
+    #[cfg(test)]
+    pub(crate) fn at_level(self, level: Level) -> Self {
+        Self { level, ..self }
+    }
+
+    /// The instructions to use.
+    pub(crate) fn level(&self) -> Level {
+        self.level
     }
 
     pub(crate) fn check(&self) -> Result<(), SolveError> {
@@ -37,6 +54,19 @@ impl<'a> Exec<'a> {
 
     pub(crate) fn progress(&self, stage: Stage, fraction: f32) {
         self.observer.progress(stage, fraction);
+    }
+
+    /// Runs both, at the same time if there is a pool.
+    pub(crate) fn both<A: Send, B: Send>(
+        &self,
+        first: impl FnOnce() -> A + Send,
+        second: impl FnOnce() -> B + Send,
+    ) -> (A, B) {
+        if self.pooled {
+            rayon::join(first, second)
+        } else {
+            (first(), second())
+        }
     }
 
     /// Calls `body` with every piece of `size` items and the index of its first item.

@@ -1,42 +1,98 @@
 //! Inner loops over one or two rows: fixed order, sixteen running float32 sums.
 
-const LANES: usize = 16;
+use crate::simd::{LANES, Level, Task, Vector};
 
 /// Columns after which float32 sums are moved to double, to bound their rounding error.
 const SEGMENT: usize = 512;
 
-/// Sums `term(k)` over all columns; `term` sees equal positions of both rows.
+/// Sums `term` over equal positions of `COUNT` rows. `term` of zeros is zero, which lets the last
+/// block be padded.
 #[inline(always)]
-fn sum_pairs(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f64 {
+fn sum<V: Vector, const COUNT: usize>(
+    rows: [&[f32]; COUNT],
+    term: impl Fn([V; COUNT]) -> V,
+) -> f64 {
+    let length = rows[0].len();
+    assert!(rows.iter().all(|row| row.len() == length));
+    let blocks = rows.map(|row| row.as_chunks::<LANES>().0);
+    let whole = length / LANES;
     let mut total = 0.0;
-    for (a, b) in a.chunks(SEGMENT).zip(b.chunks(SEGMENT)) {
-        let mut lanes = [0.0_f32; LANES];
-        let (a_blocks, a_rest) = a.as_chunks::<LANES>();
-        let (b_blocks, b_rest) = b.as_chunks::<LANES>();
-        for (x, y) in a_blocks.iter().zip(b_blocks) {
-            for lane in 0..LANES {
-                lanes[lane] += term(x[lane], y[lane]);
-            }
+    let mut start = 0;
+    while start * LANES < length {
+        let end = (start + SEGMENT / LANES).min(whole);
+        let mut sums = V::splat(0.0);
+        for block in start..end {
+            sums = sums.plus(term(blocks.map(|blocks| V::load(&blocks[block]))));
         }
-        for (lane, (x, y)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
-            *lane += term(*x, *y);
+        start += SEGMENT / LANES;
+        if start > whole && length > whole * LANES {
+            let padded = rows.map(|row| {
+                let mut last = [0.0; LANES];
+                last[..length - whole * LANES].copy_from_slice(&row[whole * LANES..]);
+                V::load(&last)
+            });
+            sums = sums.plus(term(padded));
         }
-        total += lanes.iter().map(|lane| f64::from(*lane)).sum::<f64>();
+        total += sums
+            .lanes()
+            .iter()
+            .map(|lane| f64::from(*lane))
+            .sum::<f64>();
     }
     total
 }
 
 /// `sum (a*scale)(b*scale)`.
 pub(crate) fn dot(a: &[f32], b: &[f32], scale: f32) -> f64 {
-    sum_pairs(a, b, |x, y| (x * scale) * (y * scale))
+    Level::get().run(Dot {
+        rows: [a, b],
+        scale,
+    })
+}
+
+struct Dot<'a> {
+    rows: [&'a [f32]; 2],
+    scale: f32,
+}
+
+impl Task for Dot<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<V: Vector>(self) -> f64 {
+        let scale = V::splat(self.scale);
+        sum(self.rows, |[x, y]: [V; 2]| {
+            x.times(scale).times(y.times(scale))
+        })
+    }
 }
 
 /// `|a*left - b*right|^2`.
 pub(crate) fn distance(a: &[f32], left: f32, b: &[f32], right: f32) -> f64 {
-    sum_pairs(a, b, |x, y| {
-        let difference = x * left - y * right;
-        difference * difference
+    Level::get().run(Distance {
+        rows: [a, b],
+        left,
+        right,
     })
+}
+
+struct Distance<'a> {
+    rows: [&'a [f32]; 2],
+    left: f32,
+    right: f32,
+}
+
+impl Task for Distance<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<V: Vector>(self) -> f64 {
+        let (left, right) = (V::splat(self.left), V::splat(self.right));
+        sum(self.rows, |[x, y]: [V; 2]| {
+            let difference = x.times(left).minus(y.times(right));
+            difference.times(difference)
+        })
+    }
 }
 
 /// `|(a-b)*left - (c-d)*right|^2`.
@@ -46,32 +102,51 @@ pub(crate) fn difference_distance(
     [c, d]: [&[f32]; 2],
     right: f32,
 ) -> f64 {
-    let mut total = 0.0;
-    for start in (0..a.len()).step_by(SEGMENT) {
-        let end = (start + SEGMENT).min(a.len());
-        let mut lanes = [0.0_f32; LANES];
-        let (a, b, c, d) = (
-            &a[start..end],
-            &b[start..end],
-            &c[start..end],
-            &d[start..end],
-        );
-        let (a_blocks, a_rest) = a.as_chunks::<LANES>();
-        let (b_blocks, b_rest) = b.as_chunks::<LANES>();
-        let (c_blocks, c_rest) = c.as_chunks::<LANES>();
-        let (d_blocks, d_rest) = d.as_chunks::<LANES>();
-        for (((a, b), c), d) in a_blocks.iter().zip(b_blocks).zip(c_blocks).zip(d_blocks) {
-            for lane in 0..LANES {
-                let difference = (a[lane] - b[lane]) * left - (c[lane] - d[lane]) * right;
-                lanes[lane] += difference * difference;
-            }
-        }
-        for lane in 0..a_rest.len() {
-            let difference =
-                (a_rest[lane] - b_rest[lane]) * left - (c_rest[lane] - d_rest[lane]) * right;
-            lanes[lane] += difference * difference;
-        }
-        total += lanes.iter().map(|lane| f64::from(*lane)).sum::<f64>();
+    Level::get().run(DifferenceDistance {
+        rows: [a, b, c, d],
+        left,
+        right,
+    })
+}
+
+struct DifferenceDistance<'a> {
+    rows: [&'a [f32]; 4],
+    left: f32,
+    right: f32,
+}
+
+impl Task for DifferenceDistance<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<V: Vector>(self) -> f64 {
+        let (left, right) = (V::splat(self.left), V::splat(self.right));
+        sum(self.rows, |[a, b, c, d]: [V; 4]| {
+            let difference = a.minus(b).times(left).minus(c.minus(d).times(right));
+            difference.times(difference)
+        })
     }
-    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_length_is_summed_whole() {
+        for length in [1, 15, 16, 17, 511, 512, 513, 528, 529, 1024, 1039] {
+            let a: Vec<f32> = (0..length).map(|k| (k % 7) as f32 - 3.0).collect();
+            let b: Vec<f32> = (0..length).map(|k| (k % 5) as f32 * 0.5).collect();
+            let pairs = || {
+                a.iter()
+                    .zip(&b)
+                    .map(|(x, y)| (f64::from(*x), f64::from(*y)))
+            };
+            let products: f64 = pairs().map(|(x, y)| 4.0 * x * y).sum();
+            assert_eq!(dot(&a, &b, 2.0), products);
+            let squares: f64 = pairs().map(|(x, y)| (2.0 * x - y).powi(2)).sum();
+            assert_eq!(distance(&a, 2.0, &b, 1.0), squares);
+            assert_eq!(difference_distance([&a, &b], 0.0, [&b, &a], 0.0), 0.0);
+        }
+    }
 }

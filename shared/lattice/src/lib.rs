@@ -26,6 +26,7 @@
 //! "The contract" in the documentation of the modules is the project's numeric contract; section
 //! numbers refer to it.
 
+mod arena;
 mod bundle;
 mod chain;
 mod chain_receipt;
@@ -42,6 +43,7 @@ mod problem;
 mod receipt;
 mod scale;
 pub mod signature;
+mod simd;
 mod solution;
 mod solve;
 mod system;

@@ -11,7 +11,7 @@ use crate::graph::{self, Graph, GraphRequest, PathGraph};
 use crate::observer::{Observer, Stage};
 use crate::params::DiffusionParams;
 use crate::plan::{Plan, ReceiptDetail, ReceiptOptions};
-use crate::problem::Problem;
+use crate::problem::{Problem, clamp_k};
 use crate::receipt::{self, Drop, EdgeTerms, RowTerms, Solved};
 use crate::scale::{Scale, largest_magnitude};
 use crate::solution::{
@@ -64,7 +64,11 @@ pub fn solve(
 
     let path = problem.chain().map(PathGraph::new);
     let system = System::new(problem, &graph, path.as_ref(), &gates, scale);
-    let (u, settle) = timed(&mut timings.settle_ms, || system.settle(plan.settle, exec))?;
+    // The signature needs what the steps need, so it can be made beside them.
+    let settling = || timed(&mut timings.settle_ms, || system.settle(plan.settle, exec));
+    let signing = || signature::state_signature(problem, &gates, &graph);
+    let (settled, state_sig) = exec.both(settling, signing);
+    let (u, settle) = settled?;
     let stationary = if plan.needs_stationary() {
         Some(timed(&mut timings.ustar_solve_ms, || {
             system.stationary(exec)
@@ -74,7 +78,6 @@ pub fn solve(
     };
     drop(system);
 
-    let state_sig = signature::state_signature(problem, &gates, &graph);
     let mut reports = Reports::default();
     if let Some((ustar, stats)) = &stationary {
         let solved = Solved {
@@ -161,11 +164,14 @@ fn build_graphs(
     let mut requests = vec![lattice];
     let own = |diffusion: &&DiffusionParams| !diffusion.reuse_lattice_graph();
     if let Some(diffusion) = plan.diffusion.as_ref().filter(own) {
-        let kneighbors = diffusion.kneighbors().unwrap_or(params.kneighbors());
-        requests.push(GraphRequest {
-            kneighbors,
+        let request = GraphRequest {
+            kneighbors: diffusion.kneighbors().unwrap_or(params.kneighbors()),
             seed: diffusion.neighbor_seed(),
-        });
+        };
+        let clamped = |request: GraphRequest| clamp_k(request.kneighbors, problem.rows());
+        if request.seed != lattice.seed || clamped(request) != clamped(lattice) {
+            requests.push(request);
+        }
     }
     let mut graphs = graph::build_all(problem, &requests, exec)?.into_iter();
     let first = graphs.next().expect("every request gives a graph");
@@ -253,7 +259,7 @@ impl Run<'_> {
         timings: &Timings,
         exec: Exec<'_>,
     ) -> Result<Receipt, SolveError> {
-        let delta_h_total = Drop::total(&self.solved, exec)?;
+        let delta_h_total = Drop::total(&self.solved, edges, exec)?;
         let mut meta = self.meta(options, timings);
         let mut null_points = Vec::new();
         let mut per_node = None;

@@ -116,7 +116,13 @@ mod tests {
         let suites = [
             (include_str!("conformance/blob.rs"), blob::CHECKS),
             (include_str!("conformance/bus.rs"), bus::CHECKS),
-            (include_str!("conformance/queue.rs"), queue::CHECKS),
+            (
+                concat!(
+                    include_str!("conformance/queue/tasks.rs"),
+                    include_str!("conformance/queue/limits.rs"),
+                ),
+                queue::CHECKS,
+            ),
             (
                 concat!(
                     include_str!("conformance/store.rs"),

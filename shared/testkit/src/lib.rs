@@ -9,6 +9,8 @@ mod faults;
 mod memory;
 mod random;
 mod schedule;
+#[cfg(feature = "stripe")]
+pub mod stripe;
 
 pub use clock::ManualClock;
 pub use faults::{FaultCounts, FaultRates, Faults};

@@ -1,18 +1,20 @@
 //! The bus in the same SQLite file as the documents, delivering to handlers in this process.
 
 mod deliver;
+mod expire;
 mod pending;
+mod publish;
+mod subscriptions;
 mod tables;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use oscillink_domain::Event;
 use oscillink_domain::event::Topic;
 use oscillink_ports::{Bus, Clock, EventHandler, PortError, Received};
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 pub(crate) use tables::CREATE_TABLES;
@@ -20,7 +22,8 @@ pub(crate) use tables::CREATE_TABLES;
 use super::config::BusConfig;
 use super::database::Database;
 use super::error::EmbeddedError;
-use pending::{Entry, Pending};
+use pending::Entry;
+use subscriptions::{Channel, Channels, Shared, Subscription};
 
 /// The subscription that every topic's dead letters wait in.
 const DEAD_LETTERS: &str = "dead-letters";
@@ -31,93 +34,8 @@ const DEAD_LETTERS: &str = "dead-letters";
 /// delivered again, once their subscription has its handler. Events for ephemeral subscriptions are
 /// kept in memory. An event that no subscription wants is not kept.
 pub struct LocalBus {
-    shared: Arc<Shared>,
-}
-
-/// What the bus and its deliveries share.
-struct Shared {
     database: Arc<Database>,
-    clock: Arc<dyn Clock>,
-    config: BusConfig,
-    channels: Mutex<Channels>,
-}
-
-/// The subscriptions of each channel: a topic, or the dead letters of one.
-struct Channels {
-    by_name: BTreeMap<Channel, Vec<Arc<Subscription>>>,
-    next_seq: i64,
-    /// Something looks for events that no one took.
-    expiring: bool,
-    ended: bool,
-}
-
-/// Where events go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Channel {
-    Events(Topic),
-    DeadLetters(Topic),
-}
-
-/// One subscription.
-struct Subscription {
-    channel: Channel,
-    name: String,
-    /// Its row; `None` when it is ephemeral.
-    id: Option<i64>,
-    pending: Mutex<Pending>,
-    /// Something changed that the dispatcher should look at.
-    changed: Notify,
-    /// A delivery has ended.
-    settled: Notify,
-}
-
-impl Channel {
-    fn all() -> impl Iterator<Item = Self> {
-        Topic::ALL
-            .into_iter()
-            .flat_map(|topic| [Self::Events(topic), Self::DeadLetters(topic)])
-    }
-
-    /// The name in the tables.
-    fn name(self) -> String {
-        match self {
-            Self::Events(topic) => topic.as_str().to_owned(),
-            Self::DeadLetters(topic) => format!("{}-dead-letter", topic.as_str()),
-        }
-    }
-}
-
-impl Subscription {
-    fn new(channel: Channel, name: &str, id: Option<i64>) -> Self {
-        Self {
-            channel,
-            name: name.to_owned(),
-            id,
-            pending: Mutex::default(),
-            changed: Notify::new(),
-            settled: Notify::new(),
-        }
-    }
-
-    fn pending(&self) -> MutexGuard<'_, Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Shared {
-    fn channels(&self) -> MutexGuard<'_, Channels> {
-        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn subscriptions(&self, channel: Channel) -> Vec<Arc<Subscription>> {
-        let channels = self.channels();
-        channels.by_name.get(&channel).cloned().unwrap_or_default()
-    }
-
-    fn all_subscriptions(&self) -> Vec<Arc<Subscription>> {
-        let channels = self.channels();
-        channels.by_name.values().flatten().cloned().collect()
-    }
+    shared: Arc<Shared>,
 }
 
 impl LocalBus {
@@ -155,8 +73,8 @@ impl LocalBus {
             ended: false,
         };
         Ok(Self {
+            database,
             shared: Arc::new(Shared {
-                database,
                 clock,
                 config,
                 channels: Mutex::new(channels),
@@ -215,15 +133,20 @@ impl LocalBus {
             }
             if ephemeral {
                 let known = channels.by_name.entry(channel).or_default();
+                // Another call may have been quicker.
+                if known.iter().any(|other| other.name == name) {
+                    return Err(taken());
+                }
                 known.push(Arc::clone(&subscription));
             }
             !std::mem::replace(&mut channels.expiring, true)
         };
         if expire {
-            tokio::spawn(deliver::expire(Arc::downgrade(&self.shared)));
+            let database = Arc::downgrade(&self.database);
+            tokio::spawn(expire::run(database, Arc::clone(&self.shared)));
         }
-        let shared = Arc::clone(&self.shared);
-        tokio::spawn(deliver::run(shared, subscription, handler));
+        let (database, shared) = (Arc::clone(&self.database), Arc::clone(&self.shared));
+        tokio::spawn(deliver::run(database, shared, subscription, handler));
         Ok(())
     }
 
@@ -232,8 +155,7 @@ impl LocalBus {
         let shared = Arc::clone(&self.shared);
         let owned = name.to_owned();
         // Made on the writer's thread, so that an event is either before the subscription or for it.
-        self.shared
-            .database
+        self.database
             .write_then(
                 {
                     let owned = owned.clone();
@@ -290,7 +212,8 @@ impl Bus for LocalBus {
             attributes: attributes.into(),
             ordering_key: ordering_key.to_owned(),
         };
-        deliver::publish(&self.shared, Channel::Events(topic), received).await
+        let channel = Channel::Events(topic);
+        publish::publish(&self.database, &self.shared, channel, received).await
     }
 
     async fn subscribe(

@@ -48,6 +48,8 @@ pub struct DatabaseConfig {
     pub checkpoint_bytes: u64,
     /// Write-ahead log size at which writing waits until it is copied, bytes.
     pub max_wal_bytes: u64,
+    /// Memory for parsed documents that the writer used lately, bytes.
+    pub document_cache_bytes: usize,
     /// Size at which the database is full, bytes; `None` leaves it to the disk.
     pub max_database_bytes: Option<u64>,
     /// Memory for database pages that the writer may keep, bytes.
@@ -64,8 +66,9 @@ impl Default for DatabaseConfig {
             max_waiting: 1024,
             reader_threads: 2,
             busy_timeout_ms: 10_000,
-            checkpoint_bytes: 32 << 20,
+            checkpoint_bytes: 64 << 20,
             max_wal_bytes: 256 << 20,
+            document_cache_bytes: 16 << 20,
             max_database_bytes: None,
             cache_bytes: 64 << 20,
             reader_cache_bytes: 16 << 20,

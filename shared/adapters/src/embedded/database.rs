@@ -5,8 +5,11 @@ mod channel;
 mod checkpoint;
 mod connection;
 mod counters;
+mod file;
 mod readers;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::path::Path;
@@ -15,7 +18,7 @@ use std::thread::{self, JoinHandle};
 
 use oscillink_ports::PortError;
 use rusqlite::Connection;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 pub(crate) use batch::{Batch, JobError};
 pub use counters::WriteCounts;
@@ -34,6 +37,7 @@ pub(crate) struct Database {
     readers: Readers,
     counters: Arc<Counters>,
     writer: Option<JoinHandle<()>>,
+    closed: watch::Receiver<bool>,
 }
 
 impl Database {
@@ -53,11 +57,13 @@ impl Database {
         let (jobs, submitted) = channel::channel(config.max_waiting, most);
         let writer = Writer::new(connection, path, *config, submitted, Arc::clone(&counters))?;
         let readers = Readers::start(path, config)?;
+        let (closing, closed) = watch::channel(false);
         let writer = thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || {
                 writer.run();
                 drop(lock);
+                closing.send_replace(true);
             })
             .map_err(EmbeddedError::io(path))?;
         Ok(Arc::new(Self {
@@ -65,6 +71,7 @@ impl Database {
             readers,
             counters,
             writer: Some(writer),
+            closed,
         }))
     }
 
@@ -119,6 +126,11 @@ impl Database {
         read: impl FnOnce(&Connection) -> Result<T, EmbeddedError> + Send + 'static,
     ) -> Result<T, EmbeddedError> {
         self.readers.run_now(read)
+    }
+
+    /// Becomes true, or fails, once the file is closed and the lock is given back.
+    pub(crate) fn closed(&self) -> watch::Receiver<bool> {
+        self.closed.clone()
     }
 
     /// Totals since opening.

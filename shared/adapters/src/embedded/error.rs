@@ -106,8 +106,6 @@ impl From<EmbeddedError> for PortError {
         let detail = error.to_string();
         match error {
             EmbeddedError::Io { source, .. } => match source.kind() {
-                std::io::ErrorKind::NotFound => Self::NotFound { detail },
-                std::io::ErrorKind::AlreadyExists => Self::AlreadyExists { detail },
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                     Self::Exhausted { detail }
                 }

@@ -3,18 +3,17 @@
 mod backoff;
 mod bucket;
 mod dispatch;
+mod lane;
 mod pending;
 mod tables;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use oscillink_domain::QueueName;
-use oscillink_ports::{
-    Clock, MAX_TASK_BYTES, PortError, QueueLimits, QueueStats, Task, TaskQueue, TaskTarget,
-};
+use oscillink_ports::{Clock, PortError, QueueLimits, QueueStats, Task, TaskQueue, TaskTarget};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -23,11 +22,10 @@ pub(crate) use tables::create_tables;
 use super::config::QueueConfig;
 use super::database::Database;
 use super::error::EmbeddedError;
-use pending::{AT_ONCE, Content, Pending, Waiting};
-use tables::{NewTask, Tables};
+use lane::{Access, Lane};
+use pending::Pending;
+use tables::Tables;
 
-/// Longest task name.
-const MAX_NAME_LEN: usize = 500;
 /// Tasks created in one step of the writer.
 const CREATE_PORTION: usize = 500;
 
@@ -36,28 +34,8 @@ const CREATE_PORTION: usize = 500;
 /// Tasks are created at any time; deliveries begin with [`SqliteQueue::start`]. After a restart
 /// every task that was not finished is delivered again.
 pub struct SqliteQueue {
-    lanes: BTreeMap<QueueName, Arc<Lane>>,
-}
-
-/// One queue.
-struct Lane {
-    name: QueueName,
-    tables: Tables,
     database: Arc<Database>,
-    clock: Arc<dyn Clock>,
-    name_retention_ms: i64,
-    max_depth: usize,
-    pending: Mutex<Pending>,
-    /// Something changed that the dispatcher should look at.
-    changed: Notify,
-    /// A delivery has been settled.
-    settled: Notify,
-}
-
-impl Lane {
-    fn pending(&self) -> MutexGuard<'_, Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    lanes: BTreeMap<QueueName, Arc<Lane>>,
 }
 
 impl SqliteQueue {
@@ -73,7 +51,6 @@ impl SqliteQueue {
             let lane = Lane {
                 name,
                 tables,
-                database: Arc::clone(&database),
                 clock: Arc::clone(&clock),
                 name_retention_ms: config.name_retention_ms,
                 max_depth: config.max_depth,
@@ -83,9 +60,8 @@ impl SqliteQueue {
             };
             Ok((name, Arc::new(lane)))
         });
-        Ok(Self {
-            lanes: lanes.collect::<Result<_, EmbeddedError>>()?,
-        })
+        let lanes = lanes.collect::<Result<_, EmbeddedError>>()?;
+        Ok(Self { database, lanes })
     }
 
     /// Begins deliveries on every queue for which `targets` names a target. A queue that was begun
@@ -95,9 +71,14 @@ impl SqliteQueue {
             if let Some(target) = targets(*name)
                 && lane.pending().begin()
             {
-                tokio::spawn(dispatch::load(Arc::clone(lane)));
-                tokio::spawn(dispatch::run(Arc::clone(lane), target));
-                tokio::spawn(dispatch::sweep(Arc::downgrade(lane)));
+                let access = Access {
+                    lane: Arc::clone(lane),
+                    database: Arc::clone(&self.database),
+                };
+                tokio::spawn(dispatch::load(access.clone()));
+                tokio::spawn(dispatch::run(access, target));
+                let database = Arc::downgrade(&self.database);
+                tokio::spawn(dispatch::sweep(database, Arc::clone(lane)));
             }
         }
     }
@@ -145,7 +126,7 @@ impl Drop for SqliteQueue {
 #[async_trait]
 impl TaskQueue for SqliteQueue {
     async fn create(&self, tasks: Vec<Task>) -> Vec<Result<(), PortError>> {
-        let mut results: Vec<Result<(), PortError>> = tasks.iter().map(check).collect();
+        let mut results: Vec<Result<(), PortError>> = tasks.iter().map(lane::check).collect();
         let mut by_lane: BTreeMap<QueueName, Vec<(usize, Task)>> = BTreeMap::new();
         for (place, task) in tasks.into_iter().enumerate() {
             if results[place].is_ok() {
@@ -158,7 +139,10 @@ impl TaskQueue for SqliteQueue {
                 let rest = tasks.split_off(tasks.len().min(CREATE_PORTION));
                 let (places, portion): (Vec<usize>, Vec<Task>) =
                     std::mem::replace(&mut tasks, rest).into_iter().unzip();
-                for (place, result) in places.into_iter().zip(lane.create(portion).await) {
+                for (place, result) in places
+                    .into_iter()
+                    .zip(lane.create(&self.database, portion).await)
+                {
                     results[place] = result;
                 }
             }
@@ -170,7 +154,7 @@ impl TaskQueue for SqliteQueue {
         let lane = Arc::clone(self.lane(queue));
         let (name, until) = (name.to_owned(), lane.name_until());
         let (tables, after) = (lane.tables, Arc::clone(&lane));
-        lane.database
+        self.database
             .write_then(
                 move |batch| Ok(tables.delete_by_name(batch.connection, &name, until)?),
                 move |removed| {
@@ -184,17 +168,17 @@ impl TaskQueue for SqliteQueue {
     }
 
     async fn pause(&self, queue: QueueName) -> Result<(), PortError> {
-        self.lane(queue).set_paused(true).await
+        self.lane(queue).set_paused(&self.database, true).await
     }
 
     async fn resume(&self, queue: QueueName) -> Result<(), PortError> {
-        self.lane(queue).set_paused(false).await
+        self.lane(queue).set_paused(&self.database, false).await
     }
 
     async fn stats(&self, queue: QueueName) -> Result<QueueStats, PortError> {
         let lane = self.lane(queue);
         let tables = lane.tables;
-        let oldest = lane
+        let oldest = self
             .database
             .read(move |connection| tables.oldest(connection))
             .await?;
@@ -206,114 +190,4 @@ impl TaskQueue for SqliteQueue {
             paused: pending.paused(),
         })
     }
-}
-
-impl Lane {
-    /// Until when the name of a task that ends now is taken.
-    fn name_until(&self) -> i64 {
-        let now = self.clock.now();
-        now.plus_millis(self.name_retention_ms).as_millis()
-    }
-
-    async fn create(self: &Arc<Self>, tasks: Vec<Task>) -> Vec<Result<(), PortError>> {
-        let count = tasks.len();
-        let room = self
-            .max_depth
-            .saturating_sub(self.pending().depth() as usize);
-        let now = self.clock.now();
-        let tasks: Vec<NewTask> = tasks
-            .into_iter()
-            .map(|task| NewTask {
-                due_at: task.not_before.map_or(AT_ONCE, |at| at.as_millis()),
-                content: Arc::new(Content {
-                    name: task.name,
-                    body: task.body,
-                    traceparent: task.traceparent,
-                }),
-            })
-            .collect();
-        let (lane, after) = (Arc::clone(self), Arc::clone(self));
-        let created = self
-            .database
-            .write_then(
-                move |batch| {
-                    let mut created = Vec::with_capacity(tasks.len());
-                    for (n, task) in tasks.iter().enumerate() {
-                        if n >= room {
-                            created.push(None);
-                            continue;
-                        }
-                        let seq = lane.pending().next_seq();
-                        let new = lane.tables.create(batch.connection, seq, task, now)?;
-                        created.push(Some(new.then(|| (seq, task.clone()))));
-                    }
-                    Ok(created)
-                },
-                move |created| {
-                    let Ok(created) = created else { return };
-                    let mut pending = after.pending();
-                    for (seq, task) in created.iter().flatten().flatten() {
-                        pending.created(*seq, Waiting::new(task.due_at, &task.content));
-                    }
-                    drop(pending);
-                    after.changed.notify_one();
-                },
-            )
-            .await;
-        match created {
-            Ok(created) => created.iter().map(|one| self.outcome(one)).collect(),
-            Err(error) => vec![Err(error); count],
-        }
-    }
-
-    fn outcome(&self, created: &Option<Option<(i64, NewTask)>>) -> Result<(), PortError> {
-        match created {
-            Some(Some(_)) => Ok(()),
-            Some(None) => Err(PortError::AlreadyExists {
-                detail: format!("a task of that name on queue {}", self.name),
-            }),
-            None => Err(PortError::Exhausted {
-                detail: format!("queue {} holds {} tasks", self.name, self.max_depth),
-            }),
-        }
-    }
-
-    async fn set_paused(self: &Arc<Self>, paused: bool) -> Result<(), PortError> {
-        let (tables, after) = (self.tables, Arc::clone(self));
-        self.database
-            .write_then(
-                move |batch| Ok(tables.set_paused(batch.connection, paused)?),
-                move |result| {
-                    if result.is_ok() {
-                        after.pending().set_paused(paused);
-                        after.changed.notify_one();
-                    }
-                },
-            )
-            .await
-    }
-}
-
-fn check(task: &Task) -> Result<(), PortError> {
-    let valid_name = (1..=MAX_NAME_LEN).contains(&task.name.len())
-        && task
-            .name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
-    if !valid_name {
-        let start: String = task.name.chars().take(40).collect();
-        return Err(PortError::Refused {
-            detail: format!("{start:?} is not a task name"),
-        });
-    }
-    if task.body.len() > MAX_TASK_BYTES {
-        return Err(PortError::Refused {
-            detail: format!(
-                "task {}: {} bytes are more than the {MAX_TASK_BYTES} of a task",
-                task.name,
-                task.body.len()
-            ),
-        });
-    }
-    Ok(())
 }

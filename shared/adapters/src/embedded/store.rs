@@ -3,6 +3,7 @@
 mod field;
 mod pending;
 mod query;
+mod recent;
 mod rules;
 mod table;
 mod text;
@@ -32,6 +33,10 @@ pub struct SqliteStore {
 impl SqliteStore {
     pub(crate) const fn new(database: Arc<Database>) -> Self {
         Self { database }
+    }
+
+    pub(super) fn closed(&self) -> tokio::sync::watch::Receiver<bool> {
+        self.database.closed()
     }
 
     /// How much was written since the store was opened, the queue's and the bus's part included.

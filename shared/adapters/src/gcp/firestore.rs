@@ -6,7 +6,6 @@
 
 mod client;
 mod document;
-mod error;
 mod name;
 mod query;
 mod transaction;
@@ -24,9 +23,9 @@ use serde_json::Value;
 
 use super::config::FirestoreConfig;
 use super::error::GcpError;
+use super::grpc::{is_transient, port_error};
 use super::retry::Trying;
 use client::Client;
-use error::{is_transient, port_error};
 use name::Names;
 use turns::Turns;
 
@@ -102,7 +101,7 @@ impl Store for FirestoreStore {
     async fn get(&self, key: &DocKey) -> Result<Option<Value>, PortError> {
         let name = self.inner.names.of(key)?;
         let found = self
-            .reading("get", || self.inner.client.get(vec![name.clone()]))
+            .reading("Firestore get", || self.inner.client.get(vec![name.clone()]))
             .await?;
         let document = found.into_iter().next();
         document
@@ -116,7 +115,7 @@ impl Store for FirestoreStore {
             return Ok(QueryPage::default());
         }
         let found = self
-            .reading("query", || self.inner.client.query(asked.clone()))
+            .reading("Firestore query", || self.inner.client.query(asked.clone()))
             .await?;
         let mut documents = Vec::with_capacity(found.len());
         for found in found {
@@ -133,7 +132,7 @@ impl Store for FirestoreStore {
             return Ok(0);
         }
         let count = self
-            .reading("count", || self.inner.client.count(asked.clone()))
+            .reading("Firestore count", || self.inner.client.count(asked.clone()))
             .await?;
         Ok(count.unsigned_abs())
     }
@@ -152,6 +151,6 @@ impl Store for FirestoreStore {
         let asked = self.inner.client.get(vec![name]).await;
         asked
             .map(|_| ())
-            .map_err(|status| port_error("check", &status))
+            .map_err(|status| port_error("Firestore check", &status))
     }
 }

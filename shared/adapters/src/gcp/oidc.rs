@@ -112,3 +112,51 @@ fn error_of(error: &Error) -> OidcError {
         OidcError::Invalid(error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn verifier() -> OidcVerifier {
+        OidcVerifier::new(OidcConfig {
+            audiences: vec!["https://worker".to_owned()],
+            service_account: "tasks@p.iam.gserviceaccount.com".to_owned(),
+            jwks_url: Some("http://127.0.0.1:9/jwks".to_owned()),
+            timeout: Duration::from_secs(5),
+        })
+    }
+
+    #[test]
+    fn only_the_service_account_may_push() {
+        let check = |claims: Value| {
+            let claims = claims.as_object().cloned().unwrap_or_default();
+            verifier().check_account(&claims)
+        };
+        let ours = "tasks@p.iam.gserviceaccount.com";
+        assert_eq!(check(json!({"email": ours, "email_verified": true})), Ok(()));
+        for other in [
+            json!({}),
+            json!({"email": ours}),
+            json!({"email": ours, "email_verified": false}),
+            json!({"email": ours, "email_verified": "true"}),
+            json!({"email_verified": true}),
+            json!({"email": "other@p.iam.gserviceaccount.com", "email_verified": true}),
+        ] {
+            assert!(matches!(check(other.clone()), Err(OidcError::Invalid(_))), "{other}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_token_is_told_without_fetching_keys() {
+        for missing in [None, Some(""), Some("Bearer "), Some("Basic dTpw"), Some("token")] {
+            let told = verifier().verify(missing).await;
+            assert_eq!(told, Err(OidcError::Missing), "{missing:?}");
+        }
+        for invalid in ["Bearer x", "Bearer a.b.c", "bearer e30.e30.", "Bearer ..."] {
+            let told = verifier().verify(Some(invalid)).await;
+            assert!(matches!(told, Err(OidcError::Invalid(_))), "{invalid}: {told:?}");
+        }
+    }
+}

@@ -34,6 +34,7 @@ pub struct CloudTasksQueue {
 
 struct Inner {
     client: CloudTasks,
+    listing: stats::Listing,
     config: TasksConfig,
     slots: Semaphore,
 }
@@ -57,6 +58,7 @@ impl CloudTasksQueue {
         Ok(Self {
             inner: Arc::new(Inner {
                 slots: Semaphore::new(config.max_concurrent.max(1)),
+                listing: stats::Listing::default(),
                 client,
                 config,
             }),

@@ -4,7 +4,7 @@ pub mod blobs;
 pub mod bus;
 mod object_server;
 pub mod oidc;
-mod process;
+pub mod process;
 pub mod queue;
 pub mod quota;
 pub mod store;
@@ -15,7 +15,6 @@ use libtest_mimic::{Completion, Failed, Trial};
 use oscillink_ports::conformance::unique;
 use tokio::runtime::{Builder, Runtime};
 
-pub use object_server::ObjectServer;
 pub use process::Emulator;
 
 /// Why there is no emulator.

@@ -19,6 +19,8 @@ const GUARDED: &str = r#""$@" </dev/null & read -r _; kill -KILL 0"#;
 pub struct Emulator {
     guard: Child,
     port: u16,
+    program: PathBuf,
+    arguments: fn(u16) -> Vec<String>,
 }
 
 impl Emulator {
@@ -26,22 +28,19 @@ impl Emulator {
     pub fn firestore() -> Result<Self, Missing> {
         let own = "cloud-firestore-emulator/cloud_firestore_emulator";
         let program = program("OSCILLINK_FIRESTORE_EMULATOR", own)?;
-        Self::start(&program, |port| {
-            vec![
-                "start".to_owned(),
-                "--host=127.0.0.1".to_owned(),
-                format!("--port={port}"),
-            ]
-        })
+        let arguments = |port| {
+            let (host, port) = ("--host=127.0.0.1".to_owned(), format!("--port={port}"));
+            vec!["start".to_owned(), host, port]
+        };
+        Ok(Self::start(&program, arguments, free_port()))
     }
 
     /// Google's Pub/Sub emulator.
     pub fn pubsub() -> Result<Self, Missing> {
         let own = "pubsub-emulator/bin/cloud-pubsub-emulator";
         let program = program("OSCILLINK_PUBSUB_EMULATOR", own)?;
-        Self::start(&program, |port| {
-            vec!["--host=127.0.0.1".to_owned(), format!("--port={port}")]
-        })
+        let arguments = |port| vec!["--host=127.0.0.1".to_owned(), format!("--port={port}")];
+        Ok(Self::start(&program, arguments, free_port()))
     }
 
     /// `http://host:port`.
@@ -50,8 +49,14 @@ impl Emulator {
     }
 
     /// Kills it and starts it anew at the same address, empty.
-    fn start(program: &Path, arguments: impl Fn(u16) -> Vec<String>) -> Result<Self, Missing> {
-        let port = free_port();
+    /// Kills it, its data with it, and starts it anew at the same address.
+    pub fn restart(&mut self) {
+        self.kill();
+        *self = Self::start(&self.program, self.arguments, self.port);
+    }
+
+    /// What is installed must start: anything else is a failure, not an absence.
+    fn start(program: &Path, arguments: fn(u16) -> Vec<String>, port: u16) -> Self {
         // Both find their parts relative to where they lie.
         let folder = program.parent().unwrap_or(Path::new("/"));
         let guard = Command::new("sh")
@@ -64,27 +69,35 @@ impl Emulator {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .map_err(|error| format!("{} does not start: {error}", program.display()))?;
-        let mut emulator = Self { guard, port };
+            .unwrap_or_else(|error| panic!("{} does not start: {error}", program.display()));
+        let mut emulator = Self {
+            guard,
+            port,
+            program: program.to_owned(),
+            arguments,
+        };
         let began = Instant::now();
-        while !answers(port) {
-            if began.elapsed() > START_TIMEOUT {
-                return Err(format!("{} does not answer", program.display()));
-            }
+        while get(&emulator.address(), "/").is_err() {
+            let waited = began.elapsed();
+            assert!(waited < START_TIMEOUT, "{} does not answer", program.display());
             if let Ok(Some(status)) = emulator.guard.try_wait() {
-                return Err(format!("{} ended: {status}", program.display()));
+                panic!("{} ended: {status}", program.display());
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        Ok(emulator)
+        emulator
+    }
+
+    fn kill(&mut self) {
+        // Closing its standard input has the guard kill its process group, itself included.
+        drop(self.guard.stdin.take());
+        let _ = self.guard.wait();
     }
 }
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        // Closing its standard input has the guard kill its process group, itself included.
-        drop(self.guard.stdin.take());
-        let _ = self.guard.wait();
+        self.kill();
     }
 }
 
@@ -122,13 +135,47 @@ fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-/// Whether an HTTP request gets an answer.
-fn answers(port: u16) -> bool {
-    let ask = || -> std::io::Result<usize> {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-        stream.write_all(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-        stream.read(&mut [0; 16])
+/// What a server answers to a GET, head and body.
+pub fn get(address: &str, path: &str) -> std::io::Result<String> {
+    ask(address, &format!("GET {path} HTTP/1.0"), "")
+}
+
+/// What a server answers to a POST of JSON, head and body.
+pub fn post(address: &str, path: &str, json: &str) -> std::io::Result<String> {
+    ask(address, &format!("POST {path} HTTP/1.0"), json)
+}
+
+fn ask(address: &str, line: &str, body: &str) -> std::io::Result<String> {
+    let host = address.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(host)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(
+        stream,
+        "{line}\r\nHost: {host}\r\nConnection: close\r\nAuthorization: Bearer owner\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = Vec::new();
+    let mut part = [0; 4_096];
+    // The emulators keep the connection open, whatever they are asked.
+    while !is_whole(&answer) {
+        match stream.read(&mut part)? {
+            0 => break,
+            read => answer.extend_from_slice(&part[..read]),
+        }
+    }
+    String::from_utf8(answer).map_err(std::io::Error::other)
+}
+
+/// Whether an answer is complete, by its length or its last chunk.
+fn is_whole(answer: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(answer).to_ascii_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return false;
     };
-    ask().is_ok_and(|read| read > 0)
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    match length.and_then(|length| length.trim().parse::<usize>().ok()) {
+        Some(length) => body.len() >= length,
+        None => body.ends_with("0\r\n\r\n"),
+    }
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 use oscillink_adapters::gcp::{FirestoreConfig, FirestoreStore};
 use oscillink_ports::conformance::store::{self, StoreFixture};
-use oscillink_ports::conformance::{unique, within};
+use oscillink_ports::conformance::{eventually, unique, within};
 use oscillink_ports::{Collection, DocKey, PortError, Store, StoreExt, TxError, Write};
 use serde_json::{Value, json};
 
+use super::process::{Emulator, get};
 use super::{Bench, project, trial};
 use crate::conformance_trials;
 
@@ -18,6 +19,8 @@ use crate::conformance_trials;
 pub async fn connect(address: &str, project: &str) -> FirestoreStore {
     let config = FirestoreConfig {
         emulator: Some(address.to_owned()),
+        // It answers slowly while it warms up.
+        call_timeout: Duration::from_secs(30),
         ..FirestoreConfig::new(project)
     };
     FirestoreStore::connect(config).await.unwrap()
@@ -58,12 +61,26 @@ pub fn trials(bench: &Arc<Bench>) -> Vec<Trial> {
             queries_without_an_index_are_refused,
         ],
     );
-    let mut own = |name, test: fn(String) -> _| {
-        trials.push(trial(bench, name, |bench| bench.firestore(), test));
-    };
-    own("store::processes_lose_no_increment", |address| {
-        Box::pin(processes_lose_no_increment(address))
-    });
+    let firestore = |bench: &Bench| bench.firestore();
+    trials.extend([
+        trial(bench, "store::processes_lose_no_increment", firestore, |address| {
+            processes_lose_no_increment(address)
+        }),
+        trial(bench, "store::processes_see_no_write_skew", firestore, |address| {
+            processes_see_no_write_skew(address)
+        }),
+        trial(bench, "store::what_was_decided_on_absence_holds", firestore, |address| {
+            what_was_decided_on_absence_holds(address)
+        }),
+        trial(bench, "store::a_caller_that_goes_away_blocks_nobody", firestore, |address| {
+            a_caller_that_goes_away_blocks_nobody(address)
+        }),
+        trial(bench, "store::documents_expire_by_a_native_time", firestore, |address| {
+            documents_expire_by_a_native_time(address)
+        }),
+    ]);
+    let own = |_: &Bench| Emulator::firestore();
+    trials.push(trial(bench, "store::recovers_from_a_restart", own, recovers_from_a_restart));
     trials
 }
 
@@ -82,10 +99,10 @@ async fn add_one(store: &FirestoreStore, target: &DocKey) {
     added.await.unwrap();
 }
 
-/// Processes that change one document: the server decides, and no change is lost.
+/// Processes that change one document: no change is lost.
 async fn processes_lose_no_increment(address: String) {
-    const PROCESSES: i64 = 3;
-    const EACH: i64 = 5;
+    const PROCESSES: i64 = 4;
+    const EACH: i64 = 25;
     let (project, target) = (project(), key(&unique("shared")));
     let mut processes = Vec::new();
     for _ in 0..PROCESSES {
@@ -96,16 +113,116 @@ async fn processes_lose_no_increment(address: String) {
             }
         }));
     }
-    let began = std::time::Instant::now();
     for process in processes {
         process.await.unwrap();
     }
-    eprintln!(
-        "{} increments by {PROCESSES} processes: {:?}",
-        PROCESSES * EACH,
-        began.elapsed()
-    );
     let store = connect(&address, &project).await;
     let found = store.get(&target).await.unwrap();
     assert_eq!(found, Some(json!({"n": PROCESSES * EACH})));
+}
+
+/// Two processes each read two documents and give up one, if both are held: one of them stays.
+async fn processes_see_no_write_skew(address: String) {
+    async fn give_up(store: FirestoreStore, own: DocKey, other: DocKey) {
+        let reads = vec![own.clone(), other.clone()];
+        let given = store.transaction(reads, move |snapshot| {
+            let held = |key: &DocKey| snapshot.get::<Value>(key).map(|d| d == Some(json!({"held": true})));
+            let mut writes = Vec::new();
+            if held(&own)? && held(&other)? {
+                writes.push(Write::Put(own.clone(), json!({"held": false})));
+            }
+            Ok::<_, TxError<PortError>>((writes, ()))
+        });
+        given.await.unwrap();
+    }
+    let project = project();
+    let stores = [connect(&address, &project).await, connect(&address, &project).await];
+    for _ in 0..4 {
+        let (a, b) = (key(&unique("a")), key(&unique("b")));
+        for target in [&a, &b] {
+            let write = Write::Put(target.clone(), json!({"held": true}));
+            stores[0].transact(Vec::new(), Arc::new(move |_| vec![write.clone()])).await.unwrap();
+        }
+        let first = tokio::spawn(give_up(stores[0].clone(), a.clone(), b.clone()));
+        let second = tokio::spawn(give_up(stores[1].clone(), b.clone(), a.clone()));
+        first.await.unwrap();
+        second.await.unwrap();
+        let mut held = 0;
+        for target in [&a, &b] {
+            let found = stores[0].get(target).await.unwrap();
+            held += usize::from(found == Some(json!({"held": true})));
+        }
+        assert_eq!(held, 1);
+    }
+}
+
+/// Processes that each make a document if it is not there, by `Put`: the first one's stays.
+async fn what_was_decided_on_absence_holds(address: String) {
+    let (project, target) = (project(), key(&unique("first")));
+    let mut processes = Vec::new();
+    for n in 0..8 {
+        let (store, target) = (connect(&address, &project).await, target.clone());
+        processes.push(tokio::spawn(async move {
+            let made = store.transaction(vec![target.clone()], move |snapshot| {
+                let writes = match snapshot.get::<Value>(&target)? {
+                    Some(_) => Vec::new(),
+                    None => vec![Write::Put(target.clone(), json!({"n": n}))],
+                };
+                let wrote = !writes.is_empty();
+                Ok::<_, TxError<PortError>>((writes, wrote))
+            });
+            made.await.unwrap().then_some(n)
+        }));
+    }
+    let mut makers = Vec::new();
+    for process in processes {
+        makers.extend(process.await.unwrap());
+    }
+    assert_eq!(makers.len(), 1);
+    let store = connect(&address, &project).await;
+    let found = store.get(&target).await.unwrap();
+    assert_eq!(found, Some(json!({"n": makers[0]})));
+}
+
+/// Callers dropped in the middle of their transactions leave nothing behind that others wait for.
+async fn a_caller_that_goes_away_blocks_nobody(address: String) {
+    let store = connect(&address, &project()).await;
+    let target = key(&unique("left"));
+    for wait_ms in 0..20u64 {
+        let (store, target) = (store.clone(), target.clone());
+        let caller = tokio::spawn(async move { add_one(&store, &target).await });
+        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        caller.abort();
+    }
+    within("an increment", add_one(&store, &target)).await;
+    let found = store.get(&target).await.unwrap().unwrap();
+    assert!((1..=21).contains(&found["n"].as_i64().unwrap()), "{found}");
+}
+
+/// The field that a TTL policy goes by is a timestamp of Firestore's, and no field of ours.
+async fn documents_expire_by_a_native_time(address: String) {
+    let project = project();
+    let store = connect(&address, &project).await;
+    let record = DocKey::new(Collection::Idempotency, "record");
+    let body = json!({"expires_at": 1_767_225_600_000_i64, "ttl": "mine"});
+    let write = Write::Create(record.clone(), body.clone());
+    store.transact(Vec::new(), Arc::new(move |_| vec![write.clone()])).await.unwrap();
+    assert_eq!(store.get(&record).await.unwrap(), Some(body));
+    let path = format!("/v1/projects/{project}/databases/(default)/documents/idempotency/record");
+    let stored = get(&address, &path).unwrap();
+    let stored: String = stored.split_whitespace().collect();
+    // A day later than `expires_at`.
+    assert!(stored.contains(r#""ttl":{"timestampValue":"2026-01-02T00:00:00Z"}"#), "{stored}");
+    assert!(stored.contains(r#""expires_at":{"integerValue":"1767225600000"}"#), "{stored}");
+}
+
+/// An emulator that comes back, empty: the same store works again by itself.
+async fn recovers_from_a_restart(mut emulator: Emulator) {
+    let store = connect(&emulator.address(), &project()).await;
+    let target = key("survivor");
+    add_one(&store, &target).await;
+    tokio::task::block_in_place(|| emulator.restart());
+    eventually("the store answers", || async { store.check().await.ok() }).await;
+    add_one(&store, &target).await;
+    assert_eq!(store.get(&target).await.unwrap(), Some(json!({"n": 1})));
 }

@@ -189,8 +189,7 @@ async fn dead_letters_wait_through_a_restart_but_not_for_ever() {
         })
     };
     waiting(1).await;
-    assert!(opened.bus.drain(Duration::from_secs(30)).await);
-    drop(opened);
+    assert!(opened.close(Duration::from_secs(30)).await);
 
     clock.advance(3_600_000);
     let opened = folder.open_at(clock.clone());

@@ -84,7 +84,8 @@ async fn writes_until_it_is_killed() {
                         .clone()
                         .unwrap();
                     acknowledge("task", &id);
-                    let published = opened.bus.publish(Topic::JobEvents, KEY, &event(&id));
+                    let event = event(&id);
+                    let published = opened.bus.publish(Topic::JobEvents, KEY, &event);
                     published.await.unwrap();
                     acknowledge("event", &id);
                     if n % 8 == 0 {

@@ -1,6 +1,5 @@
 //! The embedded queue beyond the suite: restarts, the clock, bounds, draining.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use oscillink_domain::{QueueName, Timestamp};
@@ -41,8 +40,7 @@ async fn unfinished_tasks_come_again_after_a_restart() {
     // The target never answers: the process ends with both under way.
     assert!(!opened.queue.drain(Duration::from_millis(10)).await);
     target.answer_held_with(Verdict::Retry);
-    assert!(opened.queue.drain(Duration::from_secs(30)).await);
-    drop(opened);
+    assert!(opened.close(Duration::from_secs(30)).await);
 
     let opened = folder.open();
     let stats = opened.queue.stats(QUEUE).await.unwrap();
@@ -214,12 +212,11 @@ async fn draining_waits_for_what_runs_and_starts_nothing() {
     start(&opened, &target);
     create(&*opened.queue, vec![task("first"), task("second")]).await;
     target.wait_for_deliveries(1).await;
-    let draining = tokio::spawn({
-        let queue = Arc::clone(&opened.queue);
-        async move { queue.drain(Duration::from_secs(30)).await }
+    // In this order: the queue is draining when the target answers.
+    let (drained, ()) = tokio::join!(opened.queue.drain(Duration::from_secs(30)), async {
+        target.release();
     });
-    target.release();
-    assert!(draining.await.unwrap());
+    assert!(drained);
     assert_eq!(target.deliveries().len(), 1);
     assert_eq!(opened.queue.stats(QUEUE).await.unwrap().depth, 1);
 }

@@ -82,6 +82,32 @@ impl Engine {
         Ok(found.map(|document| document.key_id))
     }
 
+    /// Notes which key a customer pays for.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn link_customer(
+        &self,
+        customer: &BillingId,
+        key_id: &KeyId,
+    ) -> Result<(), PortError> {
+        if self.key_of_customer(customer).await?.as_ref() == Some(key_id) {
+            return Ok(());
+        }
+        let document = CustomerDocument {
+            key_id: key_id.clone(),
+        };
+        let write = Write::put(customer_key(customer), &document)?;
+        let written = self
+            .store()
+            .transaction::<_, BillingError>(Vec::new(), move |_| Ok((vec![write.clone()], ())))
+            .await;
+        match written {
+            Ok(()) | Err(TxError::Refused(_)) => Ok(()),
+            Err(TxError::Port(error)) => Err(error),
+        }
+    }
+
     /// Takes note of a subscription's state and gives the key what it is now entitled to.
     ///
     /// # Errors

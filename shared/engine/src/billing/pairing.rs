@@ -1,5 +1,5 @@
 //! Pairing: who started a checkout fetches the key when it is paid. The key is shown once; the store
-//! has digests of code, session and key only.
+//! has digests of code and key only.
 
 use oscillink_domain::billing::{Account, Pairing, PairingCode, session_pointer_id};
 use oscillink_domain::event::Topic;
@@ -62,6 +62,7 @@ impl Engine {
             key_id: existing.unwrap_or_else(|| KeyId::from_random(entropy.id_bytes())),
             for_cli,
             tier,
+            session: None,
             created_at: now,
             expires_at: now.plus_millis(PAIRING_MS),
             claimed_at: None,

@@ -74,6 +74,7 @@ async fn charge(world: &Shared, client: usize, round: usize) {
         key_hash: key_hash(),
         tier: Tier::Pro,
         limits,
+        row_id: format!("sync-{client}-{round}"),
         request_id: format!("sync-{client}-{round}"),
         event: "settle".into(),
         n: 1,
@@ -84,7 +85,7 @@ async fn charge(world: &Shared, client: usize, round: usize) {
         match world.engine.charge(&work, 0.25).await {
             Ok(_) => {
                 world.note("synchronous charges");
-                world.charged.borrow_mut().insert(work.request_id.clone());
+                world.charged.borrow_mut().insert(work.row_id.clone());
                 return;
             }
             Err(ChargeError::Quota(_)) => return,

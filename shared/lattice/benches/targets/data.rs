@@ -55,7 +55,8 @@ pub(crate) fn cases() -> Vec<Case> {
     cases
 }
 
-fn set(name: &str) -> bool {
+/// Whether a variable asks for something.
+pub(crate) fn set(name: &str) -> bool {
     std::env::var(name).is_ok_and(|value| !value.is_empty() && value != "0")
 }
 
@@ -96,9 +97,12 @@ pub(crate) fn around(n: usize, d: usize, centres: usize, spread: f32) -> Array2<
 
 /// Each row along one axis.
 fn one_hot(n: usize, d: usize) -> Array2<f32> {
-    Array2::from_shape_fn((n, d), |(i, j)| {
-        if i % d == j { 1.0 + i as f32 } else { 0.0 }
-    })
+    Array2::from_shape_fn(
+        (n, d),
+        |(i, j)| {
+            if i % d == j { 1.0 + i as f32 } else { 0.0 }
+        },
+    )
 }
 
 /// 5000 x 384 from the named file, or clustered rows in their place.
@@ -115,7 +119,10 @@ fn read_npy(path: &Path) -> Array2<f32> {
     let length = usize::from(bytes[8]) + 256 * usize::from(bytes[9]);
     let header = String::from_utf8_lossy(&bytes[10..10 + length]);
     assert!(header.contains("<f4") && header.contains("'fortran_order': False"));
-    let shape = header.split('(').nth(1).and_then(|rest| rest.split(')').next());
+    let shape = header
+        .split('(')
+        .nth(1)
+        .and_then(|rest| rest.split(')').next());
     let sizes: Vec<usize> = shape
         .unwrap_or_default()
         .split(',')
@@ -127,6 +134,7 @@ fn read_npy(path: &Path) -> Array2<f32> {
         .iter()
         .map(|value| f32::from_le_bytes(*value))
         .collect();
-    let all = Array2::from_shape_vec((sizes[0], sizes[1]), values).expect("the shape fits the data");
+    let all =
+        Array2::from_shape_vec((sizes[0], sizes[1]), values).expect("the shape fits the data");
     all.slice(s![..sizes[0].min(5000), ..]).to_owned()
 }

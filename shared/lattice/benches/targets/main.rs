@@ -8,6 +8,8 @@
 //!   are synthetic and clustered.
 //! - `OSCILLINK_BENCH_THREADS` (2), `OSCILLINK_BENCH_ROUNDS` (7).
 //! - `OSCILLINK_BENCH_LARGE=1` adds 100000 x 128, `OSCILLINK_BENCH_FLOODS=1` the data with many ties.
+//! - `OSCILLINK_BENCH_CHECKS=1` adds the longest time between two looks for cancellation in one run of
+//!   100000 x 384.
 //! - `OSCILLINK_BENCH_ONLY`: only rows of the table whose name holds this text.
 //! - `OSCILLINK_SIMD`: the instruction set the search may use, see the crate's `simd` module.
 
@@ -16,6 +18,7 @@
     reason = "a benchmark's table goes to standard output"
 )]
 
+mod checks;
 mod data;
 mod memory;
 mod sgemm;
@@ -25,8 +28,8 @@ use std::time::Instant;
 use data::Case;
 use ndarray::Array2;
 use oscillink_lattice::{
-    DiffusionParams, Lambdas, Params, Plan, Problem, ReceiptOptions, Solution, Timings, Unobserved,
-    solve,
+    DiffusionParams, Lambdas, Observer, Params, Plan, Problem, ReceiptOptions, Solution, Timings,
+    Unobserved, solve,
 };
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -42,11 +45,22 @@ fn main() {
         "{:<26} {:>8} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9}   gates settle  ustar receipt bundle",
         "case", "sgemm", "kNN", "kNN/sgemm", "job", "job/kNN", "peak MB", "edges"
     );
-    for case in data::cases().into_iter().filter(|case| case.name.contains(&only)) {
+    for case in data::cases()
+        .into_iter()
+        .filter(|case| case.name.contains(&only))
+    {
         measure(&case, threads, rounds);
     }
     if "80x32".contains(&only) {
         small(rounds);
+    }
+    if data::set("OSCILLINK_BENCH_CHECKS") {
+        let y = data::noise(100_000, 384);
+        let (longest, total) = pool(threads).install(|| checks::longest_wait(&y));
+        println!(
+            "{:<26} whole job {total:.0} ms, longest wait between checks {:.0} ms, in stage {:?}",
+            "100000x384", longest.0, longest.1
+        );
     }
 }
 
@@ -74,11 +88,15 @@ fn everything() -> Plan {
 }
 
 fn run(y: &Array2<f32>) -> Solution {
+    run_observed(y, &Unobserved)
+}
+
+fn run_observed(y: &Array2<f32>, observer: &dyn Observer) -> Solution {
     let psi = y.row(0).to_owned();
     let params = Params::new(NEIGHBORS, Lambdas::default()).expect("the parameters are in range");
     let problem =
         Problem::new(y.view(), Some(psi.view()), None, None, params).expect("the rows are finite");
-    solve(&problem, &everything(), &Unobserved).expect("nothing cancels the run")
+    solve(&problem, &everything(), observer).expect("nothing cancels the run")
 }
 
 fn measure(case: &Case, threads: usize, rounds: usize) {

@@ -31,15 +31,18 @@ impl<'a> Product<'a> {
         let y = self.y;
         let started = Instant::now();
         pool.install(|| {
-            self.tiles.par_iter_mut().enumerate().for_each(|(thread, tile)| {
-                let end = ((thread + 1) * share).min(n);
-                for row in (thread * share..end).step_by(TILE) {
-                    for column in (0..n).step_by(TILE) {
-                        let (rows, columns) = (TILE.min(end - row), TILE.min(n - column));
-                        one(y, (row, rows), (column, columns), tile);
+            self.tiles
+                .par_iter_mut()
+                .enumerate()
+                .for_each(|(thread, tile)| {
+                    let end = ((thread + 1) * share).min(n);
+                    for row in (thread * share..end).step_by(TILE) {
+                        for column in (0..n).step_by(TILE) {
+                            let (rows, columns) = (TILE.min(end - row), TILE.min(n - column));
+                            one(y, (row, rows), (column, columns), tile);
+                        }
                     }
-                }
-            });
+                });
         });
         started.elapsed().as_secs_f64() * 1e3
     }

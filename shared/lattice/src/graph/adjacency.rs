@@ -1,7 +1,8 @@
 //! From neighbour lists to the capped, symmetric adjacency (contract, 1.3 to 1.5).
 
 use super::Graph;
-use super::search::{BLOCK_ROWS, Neighbors};
+use super::neighbors::Neighbors;
+use super::search::BLOCK_ROWS;
 use super::ties::{Candidate, TieOrder};
 use crate::error::SolveError;
 use crate::exec::Exec;

@@ -1,26 +1,44 @@
 //! Bounded candidate lists: what survives the fast pass, row by row.
 //!
-//! A list starts with approximate similarities, each within a margin of the exact one. Whenever it
-//! is full it is compacted: a candidate more than two margins below the k-th best approximation is
-//! strictly worse than k others whatever the rounding, so it can go. If too many are too close for
-//! that (duplicated rows, say), the list turns exact: it then holds the best k so far in the total
-//! order, and stays at k. Either way its size never exceeds its capacity.
+//! A list starts with products of packed rows, each within the row's reach of the exact similarity.
+//! The k best products so far give a floor: a product more than twice the reach below the k-th best
+//! belongs to a similarity strictly smaller than k others, so it can go. If a list is full of
+//! products above the floor (rows nearly alike), it turns exact: it then holds the best k so far in
+//! the total order, and stays at k. Either way its size never exceeds its capacity.
 
+use super::bar::Bar;
+use super::packed::{Margin, PackedRows, SQUARE};
 use super::ties::{Candidate, TieOrder};
+use super::tile::Span;
+use crate::simd::{LANES, Lanes};
 
-/// Free places beyond k, so that compaction is rare.
-const SLACK: usize = 56;
+/// Free places beyond k, so that lists are rarely full.
+const SLACK: usize = 40;
+
+/// A possible neighbour of a row and its product with it or, in an exact list, the bits of its
+/// similarity: those of positive floats order like the floats.
+#[derive(Debug, Clone, Copy, Default)]
+struct Entry {
+    score: i32,
+    row: u32,
+}
 
 /// Candidates of a block of consecutive rows.
 pub(crate) struct CandidateLists {
     k: usize,
     capacity: usize,
-    margin: f32,
-    entries: Vec<Candidate>,
+    entries: Vec<Entry>,
     lengths: Vec<u32>,
-    /// A candidate whose approximate similarity is below its row's floor cannot become an edge.
-    floors: Vec<f32>,
+    /// The k best products of each row, best first, as long as its list is not exact.
+    best: Vec<i32>,
+    /// A candidate whose product is below its row's floor cannot become an edge.
+    floors: Vec<Lanes>,
+    margins: Vec<Margin>,
     exact: Vec<bool>,
+    /// What else a candidate must reach once a row's list is exact.
+    bars: Vec<Bar>,
+    /// Whether any list is exact.
+    flooded: bool,
 }
 
 /// Places per row for the best `k` of `rows`.
@@ -31,158 +49,215 @@ pub(crate) fn capacity(k: usize, rows: usize) -> usize {
 }
 
 impl CandidateLists {
-    /// Empty lists for `rows` of the `total` rows being searched.
-    pub(crate) fn new(rows: usize, total: usize, k: usize, margin: f32) -> Self {
+    /// Empty lists for the rows of `span`, which are among `total`.
+    pub(crate) fn new(span: Span, total: usize, k: usize, packed: &PackedRows) -> Self {
         let capacity = capacity(k, total);
+        let margins: Vec<Margin> = (span.first..span.first + span.count)
+            .map(|row| packed.margin(row))
+            .collect();
+        // Places beyond the last row are never reached.
+        let mut floors = vec![Lanes::splat(i32::MAX); span.count.div_ceil(LANES)];
+        for (row, margin) in margins.iter().enumerate() {
+            floors[row / LANES].0[row % LANES] = margin.positive;
+        }
         Self {
             k,
             capacity,
-            margin,
-            entries: vec![
-                Candidate {
-                    similarity: 0.0,
-                    row: 0
-                };
-                rows * capacity
-            ],
-            lengths: vec![0; rows],
-            // Similarities of zero or less never make an edge.
-            floors: vec![-margin; rows],
-            exact: vec![false; rows],
+            entries: vec![Entry::default(); span.count * capacity],
+            lengths: vec![0; span.count],
+            best: vec![i32::MIN; span.count * k],
+            floors,
+            margins,
+            exact: vec![false; span.count],
+            bars: vec![Bar::NONE; span.count],
+            flooded: false,
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.lengths.len()
-    }
-
-    /// Floors of all rows.
-    pub(crate) fn floors(&self) -> &[f32] {
+    /// Floors of all rows, sixteen at a time.
+    pub(crate) fn floors(&self) -> &[Lanes] {
         &self.floors
     }
 
-    /// Candidates of a row; after [`Self::finish`], its neighbours, best first.
-    pub(crate) fn row(&self, row: usize) -> &[Candidate] {
-        let start = row * self.capacity;
-        &self.entries[start..start + self.lengths[row] as usize]
+    pub(crate) fn floor(&self, row: usize) -> i32 {
+        self.floors[row / LANES].0[row % LANES]
     }
 
-    /// Considers a candidate at or above the row's floor; `exact` gives exact similarities to the
-    /// row.
+    /// Whether any row's list is exact, so that its bar is worth asking.
+    pub(crate) fn flooded(&self) -> bool {
+        self.flooded
+    }
+
+    pub(crate) fn bar(&self, row: usize) -> &Bar {
+        &self.bars[row]
+    }
+
+    /// Tells that at least k candidates, not offered yet, have products of `product` or more.
+    pub(crate) fn expect(&mut self, row: usize, product: i32) {
+        self.raise_to(row, product);
+    }
+
+    /// Considers a candidate whose product is at or above the row's floor; `exact` gives the exact
+    /// similarity of the row to another.
+    #[inline]
     pub(crate) fn offer(
         &mut self,
         row: usize,
-        candidate: Candidate,
+        (product, other): (i32, u32),
         order: &TieOrder<'_>,
-        exact: &mut dyn FnMut(u32) -> f32,
+        exact: &mut impl FnMut(u32) -> f32,
     ) {
         if !self.exact[row] {
-            if (self.lengths[row] as usize) < self.capacity {
-                self.push(row, candidate);
+            if (self.lengths[row] as usize) < self.capacity || self.make_room(row) {
+                self.push(row, product, other);
                 return;
             }
-            self.compact(row);
-            // Compaction that frees little would soon be needed again, at every few candidates.
-            if self.lengths[row] as usize
-                <= self.capacity - self.capacity.div_ceil(4).min(SLACK / 2)
-                && candidate.similarity >= self.floors[row]
-            {
-                self.push(row, candidate);
-                return;
-            }
-            if candidate.similarity < self.floors[row] {
+            if product < self.floor(row) {
                 return;
             }
             self.make_exact(row, order, exact);
         }
-        let candidate = Candidate {
-            similarity: exact(candidate.row),
-            ..candidate
-        };
-        self.insert_exact(row, candidate, order);
+        let similarity = exact(other);
+        self.insert_exact(row, (similarity, other), order);
     }
 
-    /// Leaves each row with its best k positive similarities, exact and best first.
+    fn push(&mut self, row: usize, product: i32, other: u32) {
+        let length = self.lengths[row] as usize;
+        self.entries[row * self.capacity + length] = Entry {
+            score: product,
+            row: other,
+        };
+        self.lengths[row] += 1;
+        let best = &mut self.best[row * self.k..(row + 1) * self.k];
+        let last = best.len() - 1;
+        if product > best[last] {
+            let place = best[..last].partition_point(|known| *known >= product);
+            best.copy_within(place..last, place + 1);
+            best[place] = product;
+            let kth = best[last];
+            if kth > i32::MIN {
+                self.raise_to(row, kth);
+            }
+        }
+    }
+
+    /// Raises the floor to what k products of at least `kth` imply.
+    fn raise_to(&mut self, row: usize, kth: i32) {
+        let reach = self.margins[row].reach;
+        let floor = &mut self.floors[row / LANES].0[row % LANES];
+        *floor = (*floor).max(kth.saturating_sub(2 * reach));
+    }
+
+    /// Drops what has fallen below the floor. Freeing little does not count as room: it would soon be
+    /// needed again, at every few candidates.
+    #[cold]
+    fn make_room(&mut self, row: usize) -> bool {
+        let kept = self.compact(row);
+        kept <= self.capacity - self.capacity.div_ceil(4).min(SLACK / 2)
+    }
+
+    fn compact(&mut self, row: usize) -> usize {
+        let floor = self.floor(row);
+        let start = row * self.capacity;
+        let entries = &mut self.entries[start..start + self.lengths[row] as usize];
+        let mut kept = 0;
+        for index in 0..entries.len() {
+            let entry = entries[index];
+            entries[kept] = entry;
+            kept += usize::from(entry.score >= floor);
+        }
+        self.lengths[row] = kept as u32;
+        kept
+    }
+
+    /// Replaces products by exact similarities and keeps the best k positive ones.
+    fn make_exact(&mut self, row: usize, order: &TieOrder<'_>, exact: &mut impl FnMut(u32) -> f32) {
+        let start = row * self.capacity;
+        let entries = &mut self.entries[start..start + self.lengths[row] as usize];
+        let mut positive = 0;
+        for index in 0..entries.len() {
+            let other = entries[index].row;
+            let similarity = exact(other);
+            if similarity > 0.0 {
+                entries[positive] = Entry::exact(similarity, other);
+                positive += 1;
+            }
+        }
+        entries[..positive].sort_unstable_by(|a, b| order.compare(&a.candidate(), &b.candidate()));
+        self.lengths[row] = positive.min(self.k) as u32;
+        self.exact[row] = true;
+        self.flooded = true;
+        self.raise_exact(row, order);
+    }
+
+    fn insert_exact(&mut self, row: usize, (similarity, other): (f32, u32), order: &TieOrder<'_>) {
+        if similarity <= 0.0 {
+            return;
+        }
+        let candidate = Candidate {
+            similarity,
+            row: other,
+        };
+        let start = row * self.capacity;
+        let length = self.lengths[row] as usize;
+        let kept = &self.entries[start..start + length];
+        let place =
+            kept.partition_point(|entry| order.compare(&entry.candidate(), &candidate).is_lt());
+        if place == self.k {
+            return;
+        }
+        let end = length.min(self.k - 1);
+        self.entries
+            .copy_within(start + place..start + end, start + place + 1);
+        self.entries[start + place] = Entry::exact(similarity, other);
+        self.lengths[row] = (end + 1) as u32;
+        self.raise_exact(row, order);
+    }
+
+    fn raise_exact(&mut self, row: usize, order: &TieOrder<'_>) {
+        let length = self.lengths[row] as usize;
+        if length < self.k {
+            return;
+        }
+        let worst = self.entries[row * self.capacity + length - 1].candidate();
+        let product = (f64::from(worst.similarity) * SQUARE).floor() as i32;
+        let reach = self.margins[row].reach;
+        let floor = &mut self.floors[row / LANES].0[row % LANES];
+        *floor = (*floor).max(product.saturating_sub(reach));
+        self.bars[row] = Bar::above(&worst, order);
+    }
+
+    /// Appends the best k positive similarities of a row, exact and best first.
     pub(crate) fn finish(
         &mut self,
         row: usize,
         order: &TieOrder<'_>,
-        exact: &mut dyn FnMut(u32) -> f32,
+        exact: &mut impl FnMut(u32) -> f32,
+        found: &mut Vec<Candidate>,
     ) {
         if !self.exact[row] {
             self.compact(row);
             self.make_exact(row, order, exact);
         }
-    }
-
-    fn push(&mut self, row: usize, candidate: Candidate) {
-        let length = self.lengths[row] as usize;
-        self.entries[row * self.capacity + length] = candidate;
-        self.lengths[row] += 1;
-    }
-
-    /// Drops what is certainly not among the best k and raises the floor accordingly.
-    fn compact(&mut self, row: usize) {
         let start = row * self.capacity;
-        let length = self.lengths[row] as usize;
-        if length < self.k || self.k == 0 {
-            return;
+        let entries = &self.entries[start..start + self.lengths[row] as usize];
+        found.extend(entries.iter().map(Entry::candidate));
+    }
+}
+
+impl Entry {
+    fn exact(similarity: f32, row: u32) -> Self {
+        Self {
+            score: similarity.to_bits() as i32,
+            row,
         }
-        let entries = &mut self.entries[start..start + length];
-        let (_, kth, _) = entries
-            .select_nth_unstable_by(self.k - 1, |a, b| b.similarity.total_cmp(&a.similarity));
-        let floor = self.floors[row].max(kth.similarity - 2.0 * self.margin);
-        let mut kept = 0;
-        for index in 0..length {
-            if entries[index].similarity >= floor {
-                entries[kept] = entries[index];
-                kept += 1;
-            }
-        }
-        self.floors[row] = floor;
-        self.lengths[row] = kept as u32;
     }
 
-    /// Replaces approximations by exact similarities and keeps the best k positive ones.
-    fn make_exact(&mut self, row: usize, order: &TieOrder<'_>, exact: &mut dyn FnMut(u32) -> f32) {
-        let start = row * self.capacity;
-        let length = self.lengths[row] as usize;
-        let entries = &mut self.entries[start..start + length];
-        for entry in entries.iter_mut() {
-            entry.similarity = exact(entry.row);
-        }
-        entries.sort_unstable_by(|a, b| order.compare(a, b));
-        let positive = entries.partition_point(|entry| entry.similarity > 0.0);
-        self.lengths[row] = positive.min(self.k) as u32;
-        self.exact[row] = true;
-        self.raise_exact_floor(row);
-    }
-
-    fn insert_exact(&mut self, row: usize, candidate: Candidate, order: &TieOrder<'_>) {
-        if candidate.similarity <= 0.0 {
-            return;
-        }
-        let start = row * self.capacity;
-        let length = self.lengths[row] as usize;
-        let kept = &self.entries[start..start + length];
-        // Most late candidates lose to the last one: one comparison instead of a search.
-        if length == self.k && order.compare(&kept[length - 1], &candidate).is_lt() {
-            return;
-        }
-        let place = kept.partition_point(|entry| order.compare(entry, &candidate).is_lt());
-        let end = if length < self.k { length } else { length - 1 };
-        self.entries
-            .copy_within(start + place..start + end, start + place + 1);
-        self.entries[start + place] = candidate;
-        self.lengths[row] = (end + 1) as u32;
-        self.raise_exact_floor(row);
-    }
-
-    fn raise_exact_floor(&mut self, row: usize) {
-        let length = self.lengths[row] as usize;
-        if length == self.k {
-            let worst = self.entries[row * self.capacity + length - 1].similarity;
-            self.floors[row] = self.floors[row].max(worst - self.margin);
+    /// The entry of an exact list as what it stands for.
+    fn candidate(&self) -> Candidate {
+        Candidate {
+            similarity: f32::from_bits(self.score as u32),
+            row: self.row,
         }
     }
 }

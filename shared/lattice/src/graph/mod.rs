@@ -1,13 +1,19 @@
 //! The mutual nearest-neighbour graph (contract, section 1).
 
 mod adjacency;
+mod bar;
 mod candidates;
+mod neighbors;
+mod packed;
 mod path;
 mod rows;
 mod search;
 mod similarity;
+#[cfg(test)]
+mod tests;
 mod ties;
 mod tile;
+mod wide;
 
 pub(crate) use candidates::capacity as candidate_capacity;
 pub(crate) use path::PathGraph;
@@ -17,8 +23,8 @@ pub(crate) use search::BLOCK_ROWS;
 use crate::error::SolveError;
 use crate::exec::Exec;
 use crate::problem::{Problem, clamp_k};
+use neighbors::Neighbors;
 use rows::NormalizedRows;
-use search::Neighbors;
 use ties::TieOrder;
 
 /// Symmetric weighted adjacency in compressed rows, columns ascending within a row.
@@ -127,37 +133,56 @@ pub(crate) fn build_all(
 ) -> Result<Vec<Graph>, SolveError> {
     let rows = NormalizedRows::new(problem, exec)?;
     let mut graphs: Vec<Graph> = Vec::with_capacity(requests.len());
-    let mut searched: Option<(Option<i64>, Neighbors)> = None;
-    for (index, request) in requests.iter().enumerate() {
-        let k = clamp_k(request.kneighbors, problem.rows());
-        let twin = requests[..index]
-            .iter()
-            .zip(&graphs)
-            .find(|(earlier, graph)| earlier.seed == request.seed && graph.k == k);
-        if let Some((_, graph)) = twin {
-            graphs.push(graph.clone());
-            continue;
-        }
-        let order = TieOrder::new(request.seed, rows.original());
+    let mut searched: Option<Searched> = None;
+    for request in requests {
         if searched
             .as_ref()
-            .is_none_or(|(seed, _)| *seed != request.seed)
+            .is_none_or(|done| done.seed != request.seed)
         {
             let most = longest(requests, request.seed, problem.rows());
-            searched = Some((request.seed, search::nearest(&rows, most, &order, exec)?));
+            searched = Some(Searched::new(&rows, request.seed, most, exec)?);
         }
-        if let Some((_, neighbors)) = &searched {
+        if let Some(done) = &searched {
+            let k = clamp_k(request.kneighbors, problem.rows());
             graphs.push(adjacency::build(
-                neighbors,
+                &done.neighbors,
                 k,
                 problem.rows(),
-                rows.original(),
-                &order,
+                &done.original,
+                &TieOrder::new(done.seed, &done.original),
                 exec,
             )?);
         }
     }
     Ok(graphs)
+}
+
+/// A finished search.
+struct Searched {
+    seed: Option<i64>,
+    neighbors: Neighbors,
+    /// Rows of the problem that were searched.
+    original: Vec<u32>,
+}
+
+impl Searched {
+    fn new(
+        rows: &NormalizedRows,
+        seed: Option<i64>,
+        k: usize,
+        exec: Exec<'_>,
+    ) -> Result<Self, SolveError> {
+        let fewer = rows.without_surplus(k, &TieOrder::new(seed, rows.original()));
+        let rows = fewer.as_ref().unwrap_or(rows);
+        let original = rows.original().to_vec();
+        let order = TieOrder::new(seed, &original);
+        let neighbors = search::nearest(rows, k, &order, exec)?;
+        Ok(Self {
+            seed,
+            neighbors,
+            original,
+        })
+    }
 }
 
 fn longest(requests: &[GraphRequest], seed: Option<i64>, rows: usize) -> usize {

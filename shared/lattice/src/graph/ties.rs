@@ -32,6 +32,11 @@ impl<'a> TieOrder<'a> {
         }
     }
 
+    /// Whether ties are broken by ascending index.
+    pub(crate) fn by_index(&self) -> bool {
+        self.seed.is_none()
+    }
+
     /// Best first.
     pub(crate) fn compare(&self, a: &Candidate, b: &Candidate) -> Ordering {
         b.similarity

@@ -1,138 +1,126 @@
-//! Products of one block of rows with another: approximate, or exact where floods of ties ask.
+//! Products of one block of packed rows with another, and which of them are worth a look.
 
-use ndarray::linalg::general_mat_mul;
-use ndarray::{ArrayView2, ArrayViewMut2};
+use super::packed::PackedRows;
+use crate::simd::{LANES, Lanes, Level, ROWS, Strip};
 
-use super::rows::NormalizedRows;
-use super::similarity;
-
-/// A run of consecutive rows.
+/// A run of consecutive rows that starts a panel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) first: usize,
     pub(crate) count: usize,
 }
 
-/// Single-pair products one tile may ask for, as a fraction of its size, before all of the tile's
-/// pairs are multiplied in double: that costs about as much as this many pairs one by one.
-const FLOOD_FRACTION: usize = 16;
-
 /// Buffers of one thread, reused from tile to tile.
 #[derive(Default)]
 pub(crate) struct Tile {
-    approximate: Vec<f32>,
-    wide: Vec<f64>,
-    wide_left: Vec<f64>,
-    wide_right: Vec<f64>,
+    panels: usize,
+    products: Vec<Lanes>,
+    marks: Vec<u16>,
+    row_floors: Vec<i32>,
+    column_floors: Vec<Lanes>,
 }
 
 impl Tile {
-    /// Float32 products of `left` rows with `right` rows, row-major.
-    pub(crate) fn multiply(&mut self, rows: &NormalizedRows, left: Span, right: Span) -> &[f32] {
-        self.approximate.resize(left.count * right.count, 0.0);
-        general_mat_mul(
-            1.0,
-            &matrix(rows.rows(left.first, left.count), left.count),
-            &matrix(rows.rows(right.first, right.count), right.count).t(),
-            0.0,
-            &mut matrix_mut(&mut self.approximate, left.count),
-        );
-        &self.approximate
+    /// Remembers the floors in force; lists may raise theirs while the tile is computed.
+    pub(crate) fn note_floors(&mut self, left: &[Lanes], right: &[Lanes]) {
+        self.row_floors.clear();
+        self.row_floors
+            .extend(left.iter().flat_map(|lanes| lanes.0));
+        self.column_floors.clear();
+        self.column_floors.extend_from_slice(right);
     }
 
-    /// The products computed last, and a source of exact similarities for the same pair of spans.
-    pub(crate) fn split<'t>(
-        &'t mut self,
-        rows: &'t NormalizedRows,
+    /// Multiplies `left` rows with `right` rows and marks what reaches a noted floor.
+    pub(crate) fn fill(&mut self, packed: &PackedRows, left: Span, right: Span, level: Level) {
+        self.multiply(packed, left, right, level, |tile, row| {
+            let line = row * tile.panels..(row + 1) * tile.panels;
+            level.mark(
+                &tile.products[line.clone()],
+                tile.row_floors[row],
+                &tile.column_floors,
+                &mut tile.marks[line],
+            );
+        });
+    }
+
+    /// Multiplies the rows of a block with each other. `seed` gets the products of each row, its own
+    /// taken out, and gives the floor to mark them by.
+    pub(crate) fn fill_diagonal(
+        &mut self,
+        packed: &PackedRows,
+        span: Span,
+        level: Level,
+        mut seed: impl FnMut(usize, &[Lanes]) -> i32,
+    ) {
+        self.column_floors.clear();
+        self.column_floors
+            .resize(span.count.div_ceil(LANES), Lanes::splat(i32::MAX));
+        let rest = span.count % LANES;
+        self.multiply(packed, span, span, level, |tile, row| {
+            if row >= span.count {
+                return;
+            }
+            let line = row * tile.panels..(row + 1) * tile.panels;
+            let products = &mut tile.products[line.clone()];
+            products[row / LANES].0[row % LANES] = i32::MIN;
+            if rest > 0 {
+                products[tile.panels - 1].0[rest..].fill(i32::MIN);
+            }
+            let floor = seed(row, products);
+            level.mark(products, floor, &tile.column_floors, &mut tile.marks[line]);
+        });
+    }
+
+    fn multiply(
+        &mut self,
+        packed: &PackedRows,
         left: Span,
         right: Span,
-    ) -> (&'t [f32], ExactSource<'t>) {
-        let source = ExactSource {
-            rows,
-            left,
-            right,
-            asked: 0,
-            flooded: false,
-            wide: &mut self.wide,
-            wide_left: &mut self.wide_left,
-            wide_right: &mut self.wide_right,
-        };
-        (&self.approximate, source)
-    }
-}
-
-/// Exact similarities of the pairs of a tile.
-pub(crate) struct ExactSource<'t> {
-    rows: &'t NormalizedRows,
-    left: Span,
-    right: Span,
-    asked: usize,
-    flooded: bool,
-    wide: &'t mut Vec<f64>,
-    wide_left: &'t mut Vec<f64>,
-    wide_right: &'t mut Vec<f64>,
-}
-
-impl ExactSource<'_> {
-    /// Exact similarity of two rows, which may or may not both be in the tile.
-    pub(crate) fn similarity(&mut self, a: usize, b: usize) -> f32 {
-        let pair = self.place(a, b).or_else(|| self.place(b, a));
-        if let Some(place) = pair {
-            self.asked += 1;
-            if !self.flooded && self.asked > self.left.count * self.right.count / FLOOD_FRACTION {
-                self.multiply_wide();
-            }
-            if self.flooded {
-                let certain = similarity::rounded_if_certain(self.wide[place], self.rows.stride());
-                if let Some(similarity) = certain {
-                    return similarity;
-                }
+        level: Level,
+        mut row_done: impl FnMut(&mut Self, usize),
+    ) {
+        let steps = packed.steps();
+        let others = packed.panels(right.first, right.count);
+        self.panels = right.count.div_ceil(LANES);
+        let rows = left.count.next_multiple_of(ROWS);
+        self.products.resize(rows * self.panels, Lanes::splat(0));
+        self.marks.clear();
+        self.marks.resize(rows * self.panels, 0);
+        let own = packed.panels(left.first, left.count);
+        for first in (0..rows).step_by(ROWS) {
+            let panel = first / LANES;
+            let strip = Strip::new(
+                &own[panel * steps..(panel + 1) * steps],
+                first % LANES / ROWS,
+                others,
+            );
+            let range = first * self.panels..(first + ROWS) * self.panels;
+            level.multiply(&strip, &mut self.products[range]);
+            for row in first..first + ROWS {
+                row_done(self, row);
             }
         }
-        similarity::exact(self.rows.row(a), self.rows.row(b))
     }
 
-    fn place(&self, left: usize, right: usize) -> Option<usize> {
-        let i = left
-            .checked_sub(self.left.first)
-            .filter(|i| *i < self.left.count)?;
-        let j = right
-            .checked_sub(self.right.first)
-            .filter(|j| *j < self.right.count)?;
-        Some(i * self.right.count + j)
+    /// Calls `body` with every panel of a row that has marks: its number, products and marks. Rows
+    /// beyond the spans are never marked.
+    #[inline(always)]
+    pub(crate) fn marked(&self, row: usize, mut body: impl FnMut(usize, &Lanes, u16)) {
+        let line = row * self.panels..(row + 1) * self.panels;
+        for (panel, mark) in self.marks[line.clone()].iter().enumerate() {
+            if *mark != 0 {
+                body(panel, &self.products[line.start + panel], *mark);
+            }
+        }
     }
 
-    fn multiply_wide(&mut self) {
-        widen(
-            self.rows.rows(self.left.first, self.left.count),
-            self.wide_left,
-        );
-        widen(
-            self.rows.rows(self.right.first, self.right.count),
-            self.wide_right,
-        );
-        self.wide.resize(self.left.count * self.right.count, 0.0);
-        general_mat_mul(
-            1.0,
-            &matrix(self.wide_left, self.left.count),
-            &matrix(self.wide_right, self.right.count).t(),
-            0.0,
-            &mut matrix_mut(self.wide, self.left.count),
-        );
-        self.flooded = true;
+    /// Clears marks of columns from `count` on, which are padding.
+    pub(crate) fn clip(&mut self, count: usize) {
+        let rest = count % LANES;
+        if rest > 0 {
+            for marks in self.marks.chunks_exact_mut(self.panels) {
+                marks[self.panels - 1] &= (1 << rest) - 1;
+            }
+        }
     }
-}
-
-fn widen(narrow: &[f32], wide: &mut Vec<f64>) {
-    wide.clear();
-    wide.extend(narrow.iter().map(|value| f64::from(*value)));
-}
-
-fn matrix<T>(values: &[T], rows: usize) -> ArrayView2<'_, T> {
-    ArrayView2::from_shape((rows, values.len() / rows), values).expect("a span holds whole rows")
-}
-
-fn matrix_mut<T>(values: &mut [T], rows: usize) -> ArrayViewMut2<'_, T> {
-    let columns = values.len() / rows;
-    ArrayViewMut2::from_shape((rows, columns), values).expect("a tile is a full rectangle")
 }

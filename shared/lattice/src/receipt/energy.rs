@@ -1,6 +1,6 @@
 //! `deltaH = tr((U - U*)^T M (U - U*))`, summed as squares so that it cannot turn negative.
 
-use super::{PIECE_ROWS, Solved};
+use super::{EdgeTerms, PIECE_ROWS, Solved};
 use crate::error::SolveError;
 use crate::exec::Exec;
 use crate::kernels;
@@ -13,36 +13,46 @@ use crate::kernels;
 pub(crate) struct Drop;
 
 impl Drop {
-    /// `deltaH_total`.
-    pub(crate) fn total(solved: &Solved<'_>, exec: Exec<'_>) -> Result<f64, SolveError> {
+    /// `deltaH_total`; `edges`, when measured already, spares a second pass over them.
+    pub(crate) fn total(
+        solved: &Solved<'_>,
+        edges: Option<&EdgeTerms>,
+        exec: Exec<'_>,
+    ) -> Result<f64, SolveError> {
         let mut rows = vec![0.0_f64; solved.rows()];
         exec.pieces(&mut rows, PIECE_ROWS, |first, piece| {
             for (index, energy) in piece.iter_mut().enumerate() {
-                *energy = of_row(solved, first + index);
+                *energy = of_row(solved, edges, first + index);
             }
         })?;
         Ok(solved.scale.unscale_square(rows.iter().sum()))
     }
 }
 
-fn of_row(solved: &Solved<'_>, row: usize) -> f64 {
+fn of_row(solved: &Solved<'_>, measured: Option<&EdgeTerms>, row: usize) -> f64 {
     let lambdas = solved.problem.params().lambdas();
     let own = between(solved, row, solved.scale.factor, None);
     let mut weight = lambdas.g + lambdas.q * f64::from(solved.gates[row]);
     weight += lambdas.c * solved.graph.diagonal_excess(row);
     let edges: f64 = solved
         .graph
-        .row(row)
-        .filter(|(column, _)| *column > row)
-        .map(|(column, a)| {
-            let right = solved.degree_factor(column);
-            f64::from(a)
-                * between(
-                    solved,
-                    row,
-                    solved.degree_factor(row),
-                    Some((column, right)),
-                )
+        .slots(row)
+        .map(|slot| (slot, solved.graph.columns()[slot] as usize))
+        .filter(|(_, column)| *column > row)
+        .map(|(slot, column)| {
+            let left = match measured {
+                Some(edges) => edges.at(slot).left,
+                None => {
+                    let right = solved.degree_factor(column);
+                    between(
+                        solved,
+                        row,
+                        solved.degree_factor(row),
+                        Some((column, right)),
+                    )
+                }
+            };
+            f64::from(solved.graph.weights()[slot]) * left
         })
         .sum();
     let mut energy = lambdas.c * edges;
@@ -66,7 +76,12 @@ fn of_row(solved: &Solved<'_>, row: usize) -> f64 {
 }
 
 /// `|v_i left - v_j right|^2`, or `|v_i left|^2` without a second row.
-fn between(solved: &Solved<'_>, row: usize, left: f32, other: Option<(usize, f32)>) -> f64 {
+pub(super) fn between(
+    solved: &Solved<'_>,
+    row: usize,
+    left: f32,
+    other: Option<(usize, f32)>,
+) -> f64 {
     let [u, ustar] = [solved.settled(row), solved.stationary(row)];
     match other {
         None => kernels::distance(u, left, ustar, left),

@@ -1,6 +1,6 @@
 //! Distances along edges and per row, computed once and shared by everything that reports them.
 
-use super::{PIECE_ROWS, Solved};
+use super::{PIECE_ROWS, Solved, energy};
 use crate::error::SolveError;
 use crate::exec::Exec;
 use crate::kernels;
@@ -17,6 +17,8 @@ pub(crate) struct EdgeTerm {
     pub(crate) anchor: f64,
     /// `|u*_i/d_i - u*_j/d_j|^2`.
     pub(crate) stationary: f64,
+    /// `|v_i/d_i - v_j/d_j|^2` of `v = U - U*`, in scaled units.
+    pub(crate) left: f64,
 }
 
 impl EdgeTerms {
@@ -99,6 +101,7 @@ fn measure(solved: &Solved<'_>, row: usize, column: usize) -> EdgeTerm {
     EdgeTerm {
         anchor: distance(solved.anchor(row), solved.anchor(column)),
         stationary: distance(solved.stationary(row), solved.stationary(column)),
+        left: energy::between(solved, row, left, Some((column, right))),
     }
 }
 

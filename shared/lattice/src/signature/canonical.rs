@@ -82,9 +82,22 @@ impl<T: Into<Value>> From<Option<T>> for Value {
 
 /// Writes `value` with sorted keys, `", "` and `": "` separators and ASCII escapes.
 pub fn to_canonical_json(value: &Value) -> String {
-    let mut text = String::new();
+    let mut text = String::with_capacity(expected_length(value));
     write_value(&mut text, value);
     text
+}
+
+/// About how long the text will be, from above for all but long strings of escapes.
+fn expected_length(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => 24,
+        Value::Text(text) => text.len() + 4,
+        Value::Array(items) => 4 + items.iter().map(expected_length).sum::<usize>(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(key, member)| key.len() + 8 + expected_length(member))
+            .sum(),
+    }
 }
 
 fn write_value(out: &mut String, value: &Value) {

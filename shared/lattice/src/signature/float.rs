@@ -29,21 +29,59 @@ pub(super) fn write_float(out: &mut String, number: f64) {
     }
 }
 
-/// `d.ddd * 10^exponent`.
+/// `d.ddd * 10^exponent`, at most seventeen digits.
 struct Decimal {
-    digits: String,
+    digits: Text,
     exponent: i32,
+}
+
+/// A short text on the stack.
+#[derive(Default)]
+struct Text {
+    bytes: [u8; 32],
+    length: usize,
+}
+
+impl Text {
+    fn as_str(&self) -> &str {
+        // Only whole ASCII texts are written; an empty text would not parse as a number.
+        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
+
+    fn len(&self) -> usize {
+        self.length
+    }
+}
+
+impl std::fmt::Write for Text {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let end = self.length + text.len();
+        let places = self
+            .bytes
+            .get_mut(self.length..end)
+            .ok_or(std::fmt::Error)?;
+        places.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
+    }
+}
+
+/// Writes at most 32 bytes: the longest double in scientific notation has 24.
+fn short(text: std::fmt::Arguments<'_>) -> Text {
+    let mut short = Text::default();
+    std::fmt::Write::write_fmt(&mut short, text).expect("a double takes fewer bytes");
+    short
 }
 
 impl Decimal {
     fn shortest(number: f64) -> Self {
-        let shortest = Self::parse(&format!("{number:e}"));
+        let shortest = Self::parse(&short(format_args!("{number:e}")));
         if !shortest.may_be_tied(number) {
             return shortest;
         }
         // Correct rounding to the same number of digits breaks ties to even, as Python does.
-        let text = format!("{number:.*e}", shortest.digits.len() - 1);
-        if text.parse() == Ok(number) {
+        let text = short(format_args!("{number:.*e}", shortest.digits.len() - 1));
+        if text.as_str().parse() == Ok(number) {
             Self::parse(&text)
         } else {
             shortest
@@ -51,10 +89,15 @@ impl Decimal {
     }
 
     /// Takes apart what `{:e}` writes.
-    fn parse(text: &str) -> Self {
-        let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
+    fn parse(text: &Text) -> Self {
+        let (mantissa, exponent) = text.as_str().split_once('e').unwrap_or(("0", "0"));
+        let mut digits = Text::default();
+        for digit in mantissa.bytes().filter(u8::is_ascii_digit) {
+            digits.bytes[digits.length] = digit;
+            digits.length += 1;
+        }
         Self {
-            digits: mantissa.chars().filter(char::is_ascii_digit).collect(),
+            digits,
             exponent: exponent.parse().unwrap_or_default(),
         }
     }
@@ -77,33 +120,35 @@ impl Decimal {
     }
 
     fn write_plain(&self, out: &mut String) {
+        let digits = self.digits.as_str();
         if self.exponent < 0 {
             out.push_str("0.");
             for _ in 1..-self.exponent {
                 out.push('0');
             }
-            out.push_str(&self.digits);
+            out.push_str(digits);
             return;
         }
         let whole = self.exponent as usize + 1;
-        let known = whole.min(self.digits.len());
-        out.push_str(&self.digits[..known]);
+        let known = whole.min(digits.len());
+        out.push_str(&digits[..known]);
         for _ in known..whole {
             out.push('0');
         }
         out.push('.');
-        out.push_str(if known < self.digits.len() {
-            &self.digits[known..]
+        out.push_str(if known < digits.len() {
+            &digits[known..]
         } else {
             "0"
         });
     }
 
     fn write_scientific(&self, out: &mut String) {
-        out.push_str(&self.digits[..1]);
-        if self.digits.len() > 1 {
+        let digits = self.digits.as_str();
+        out.push_str(&digits[..1]);
+        if digits.len() > 1 {
             out.push('.');
-            out.push_str(&self.digits[1..]);
+            out.push_str(&digits[1..]);
         }
         let sign = if self.exponent < 0 { '-' } else { '+' };
         append(out, format_args!("e{sign}{:02}", self.exponent.abs()));

@@ -22,10 +22,12 @@ mod portable;
 mod strip;
 #[cfg(test)]
 mod tests;
+mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 pub(crate) use strip::{LANES, Lanes, ROWS, Step, Strip};
+pub(crate) use vector::Vector;
 
 use std::sync::OnceLock;
 
@@ -159,7 +161,7 @@ impl Level {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 | Self::Avx512Vnni => unsafe { x86::run_avx512(task) },
-            _ => task.run(),
+            _ => task.run::<vector::Plain>(),
         }
     }
 }
@@ -170,6 +172,6 @@ pub(crate) trait Task {
     /// What the task gives back.
     type Output;
 
-    /// Does it.
-    fn run(self) -> Self::Output;
+    /// Does it; `V` is what the level has for sixteen values.
+    fn run<V: Vector>(self) -> Self::Output;
 }

@@ -1,38 +1,42 @@
 //! The kernels in safe code: what every other level must equal, and what Miri runs.
 
-use super::{LANES, Lanes, ROWS, Strip};
+use super::{LANES, Lanes, ROWS, Step, Strip};
 
+/// Takes panels apart into rows again: dot products of consecutive 16-bit values are the one form of
+/// this loop that compilers turn into wide multiply-adds on any processor.
 pub(super) fn multiply(strip: &Strip<'_>, products: &mut [Lanes]) {
-    let panels = strip.panels();
+    let (panels, length) = (strip.panels(), 2 * strip.steps());
+    let left: Vec<i16> = rows(strip.left(), strip.first(), ROWS);
     for (panel, right) in strip.right().chunks_exact(strip.steps()).enumerate() {
-        for half in 0..ROWS / 4 {
-            let mut sums = [[0_i32; LANES]; 4];
-            let first = 2 * (strip.first() + 4 * half);
-            for (own, other) in strip.left().iter().zip(right) {
-                let own = &own.0[first..first + 8];
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    let (a, b) = (i32::from(own[2 * row]), i32::from(own[2 * row + 1]));
-                    for lane in 0..LANES {
-                        let pair = a.wrapping_mul(i32::from(other.0[2 * lane])).wrapping_add(
-                            b.wrapping_mul(i32::from(other.0[2 * lane + 1])),
-                        );
-                        sums[lane] = sums[lane].wrapping_add(pair);
-                    }
-                }
-            }
-            for (row, sums) in sums.into_iter().enumerate() {
-                products[(4 * half + row) * panels + panel] = Lanes(sums);
+        let right: Vec<i16> = rows(right, 0, LANES);
+        for (row, own) in left.chunks_exact(length).enumerate() {
+            let target = &mut products[row * panels + panel];
+            for (slot, other) in target.0.iter_mut().zip(right.chunks_exact(length)) {
+                *slot = dot(own, other);
             }
         }
     }
 }
 
-pub(super) fn mark(
-    products: &[Lanes],
-    row_floor: i32,
-    column_floors: &[Lanes],
-    marks: &mut [u16],
-) {
+/// `count` rows of a panel from lane `first` on, one after the other.
+fn rows(panel: &[Step], first: usize, count: usize) -> Vec<i16> {
+    let mut rows = vec![0; count * 2 * panel.len()];
+    for (lane, row) in rows.chunks_exact_mut(2 * panel.len()).enumerate() {
+        let place = 2 * (first + lane);
+        for (pair, step) in row.as_chunks_mut::<2>().0.iter_mut().zip(panel) {
+            *pair = [step.0[place], step.0[place + 1]];
+        }
+    }
+    rows
+}
+
+fn dot(a: &[i16], b: &[i16]) -> i32 {
+    a.iter().zip(b).fold(0_i32, |sum, (x, y)| {
+        sum.wrapping_add(i32::from(*x) * i32::from(*y))
+    })
+}
+
+pub(super) fn mark(products: &[Lanes], row_floor: i32, column_floors: &[Lanes], marks: &mut [u16]) {
     for ((product, floors), mark) in products.iter().zip(column_floors).zip(marks) {
         let mut any = false;
         for lane in 0..LANES {

@@ -38,11 +38,26 @@ fn every_level_multiplies_exactly() {
     let shapes: &[(usize, usize)] = if cfg!(miri) {
         &[(1, 1), (2, 3), (4, 2)]
     } else {
-        &[(1, 1), (1, 2), (2, 1), (2, 7), (3, 64), (4, 5), (5, 33), (7, 100), (15, 191)]
+        &[
+            (1, 1),
+            (1, 2),
+            (2, 1),
+            (2, 7),
+            (3, 64),
+            (4, 5),
+            (5, 33),
+            (7, 100),
+            (15, 191),
+        ]
     };
     for &(panels, steps) in shapes {
         // Largest values whose dot products stay below 2^31, and small ones.
-        for reach in [3, (f64::from(i32::MAX) / (2 * steps) as f64).sqrt().min(32767.0) as i16] {
+        for reach in [
+            3,
+            (f64::from(i32::MAX) / (2 * steps) as f64)
+                .sqrt()
+                .min(32767.0) as i16,
+        ] {
             let left = numbers.panels(1, steps, reach);
             let right = numbers.panels(panels, steps, reach);
             for half in 0..2 {
@@ -72,10 +87,12 @@ fn every_level_marks_alike() {
     let mut numbers = Numbers(2);
     for round in 0..if cfg!(miri) { 3 } else { 200 } {
         let mut lanes = |spread: u64| {
-            Lanes(std::array::from_fn(|_| match numbers.next() % (spread + 2) {
-                0 => i32::MIN,
-                1 => i32::MAX,
-                other => other as i32 - (spread / 2) as i32,
+            Lanes(std::array::from_fn(|_| {
+                match numbers.next() % (spread + 2) {
+                    0 => i32::MIN,
+                    1 => i32::MAX,
+                    other => other as i32 - (spread / 2) as i32,
+                }
             }))
         };
         let products: Vec<Lanes> = (0..5).map(|_| lanes(6)).collect();

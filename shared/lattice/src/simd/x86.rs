@@ -2,18 +2,193 @@
 
 use std::arch::x86_64::*;
 
-use super::{Lanes, ROWS, Strip, Task};
+use super::{LANES, Lanes, ROWS, Strip, Task, Vector};
 
 /// Runs a task compiled for AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn run_avx2<T: Task>(task: T) -> T::Output {
-    task.run()
+    task.run::<Avx2Vector>()
 }
 
 /// Runs a task compiled for AVX-512.
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
 pub(super) fn run_avx512<T: Task>(task: T) -> T::Output {
-    task.run()
+    task.run::<Avx512Vector>()
+}
+
+/// One register. Exists only inside of [`run_avx512`]; that is what its methods rely on.
+#[derive(Clone, Copy)]
+struct Avx512Vector(__m512);
+
+impl Vector for Avx512Vector {
+    type Wide = [__m512d; 2];
+
+    #[inline(always)]
+    fn wide_zero() -> Self::Wide {
+        // SAFETY: the processor has AVX-512, see the type.
+        [unsafe { _mm512_setzero_pd() }; 2]
+    }
+
+    #[inline(always)]
+    fn add_wide(self, own: f64, [low, high]: Self::Wide) -> Self::Wide {
+        // SAFETY: as above.
+        unsafe {
+            let own = _mm512_set1_pd(own);
+            let halves = [
+                _mm512_castps512_ps256(self.0),
+                _mm512_extractf32x8_ps::<1>(self.0),
+            ];
+            [
+                _mm512_fmadd_pd(own, _mm512_cvtps_pd(halves[0]), low),
+                _mm512_fmadd_pd(own, _mm512_cvtps_pd(halves[1]), high),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn store_wide([low, high]: Self::Wide, values: &mut [f64; LANES]) {
+        let values = values.as_mut_ptr();
+        // SAFETY: as above; the array is as long as both registers.
+        unsafe {
+            _mm512_storeu_pd(values, low);
+            _mm512_storeu_pd(values.add(8), high);
+        }
+    }
+
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        // SAFETY: the processor has AVX-512, see the type.
+        Self(unsafe { _mm512_set1_ps(value) })
+    }
+
+    #[inline(always)]
+    fn load(values: &[f32; LANES]) -> Self {
+        // SAFETY: as above; the array is as long as the register.
+        Self(unsafe { _mm512_loadu_ps(values.as_ptr()) })
+    }
+
+    #[inline(always)]
+    fn store(self, values: &mut [f32; LANES]) {
+        // SAFETY: as above; the array is as long as the register.
+        unsafe { _mm512_storeu_ps(values.as_mut_ptr(), self.0) }
+    }
+
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        // SAFETY: the processor has AVX-512, see the type.
+        Self(unsafe { _mm512_add_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn minus(self, other: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm512_sub_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn times(self, other: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm512_mul_ps(self.0, other.0) })
+    }
+}
+
+/// Two registers. Exists only inside of [`run_avx2`]; that is what its methods rely on.
+#[derive(Clone, Copy)]
+struct Avx2Vector(__m256, __m256);
+
+impl Vector for Avx2Vector {
+    type Wide = [__m256d; 4];
+
+    #[inline(always)]
+    fn wide_zero() -> Self::Wide {
+        // SAFETY: the processor has AVX, see the type.
+        [unsafe { _mm256_setzero_pd() }; 4]
+    }
+
+    #[inline(always)]
+    fn add_wide(self, own: f64, sums: Self::Wide) -> Self::Wide {
+        // SAFETY: as above, with FMA.
+        unsafe {
+            let own = _mm256_set1_pd(own);
+            let quarters = [
+                _mm256_castps256_ps128(self.0),
+                _mm256_extractf128_ps::<1>(self.0),
+                _mm256_castps256_ps128(self.1),
+                _mm256_extractf128_ps::<1>(self.1),
+            ];
+            [
+                _mm256_fmadd_pd(own, _mm256_cvtps_pd(quarters[0]), sums[0]),
+                _mm256_fmadd_pd(own, _mm256_cvtps_pd(quarters[1]), sums[1]),
+                _mm256_fmadd_pd(own, _mm256_cvtps_pd(quarters[2]), sums[2]),
+                _mm256_fmadd_pd(own, _mm256_cvtps_pd(quarters[3]), sums[3]),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn store_wide(sums: Self::Wide, values: &mut [f64; LANES]) {
+        for (index, sum) in sums.into_iter().enumerate() {
+            // SAFETY: as above; the array is as long as the four registers.
+            unsafe { _mm256_storeu_pd(values.as_mut_ptr().add(4 * index), sum) };
+        }
+    }
+
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        // SAFETY: the processor has AVX, see the type.
+        let half = unsafe { _mm256_set1_ps(value) };
+        Self(half, half)
+    }
+
+    #[inline(always)]
+    fn load(values: &[f32; LANES]) -> Self {
+        let values = values.as_ptr();
+        // SAFETY: as above; the array is as long as both registers.
+        unsafe { Self(_mm256_loadu_ps(values), _mm256_loadu_ps(values.add(8))) }
+    }
+
+    #[inline(always)]
+    fn store(self, values: &mut [f32; LANES]) {
+        let values = values.as_mut_ptr();
+        // SAFETY: as above; the array is as long as both registers.
+        unsafe {
+            _mm256_storeu_ps(values, self.0);
+            _mm256_storeu_ps(values.add(8), self.1);
+        }
+    }
+
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        // SAFETY: the processor has AVX, see the type.
+        unsafe {
+            Self(
+                _mm256_add_ps(self.0, other.0),
+                _mm256_add_ps(self.1, other.1),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn minus(self, other: Self) -> Self {
+        // SAFETY: as above.
+        unsafe {
+            Self(
+                _mm256_sub_ps(self.0, other.0),
+                _mm256_sub_ps(self.1, other.1),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn times(self, other: Self) -> Self {
+        // SAFETY: as above.
+        unsafe {
+            Self(
+                _mm256_mul_ps(self.0, other.0),
+                _mm256_mul_ps(self.1, other.1),
+            )
+        }
+    }
 }
 
 /// The strip kernel of one AVX-512 flavour: 8 rows by up to 3 panels of sums stay in registers.
@@ -41,7 +216,7 @@ macro_rules! avx512_kernel {
         ) -> usize {
             let (steps, panels) = (strip.steps(), strip.panels());
             let right = &strip.right()[panel * steps..(panel + COUNT) * steps];
-            assert!(strip.left().len() == steps && strip.first() + ROWS <= super::LANES);
+            assert!(strip.left().len() == steps && strip.first() + ROWS <= LANES);
             let left = strip.left().as_ptr().cast::<i32>();
             let right = right.as_ptr().cast::<__m512i>();
             let mut sums = [[_mm512_setzero_si512(); COUNT]; ROWS];
@@ -53,7 +228,7 @@ macro_rules! avx512_kernel {
                 }
                 for (row, sums) in sums.iter_mut().enumerate() {
                     // SAFETY: `left` is `steps` steps of 16 lanes; first + row is below 16.
-                    let own = unsafe { left.add(step * super::LANES + strip.first() + row).read() };
+                    let own = unsafe { left.add(step * LANES + strip.first() + row).read() };
                     let own = _mm512_set1_epi32(own);
                     for (sum, other) in sums.iter_mut().zip(&others) {
                         *sum = $add_products(*sum, own, *other);
@@ -91,7 +266,7 @@ avx512_kernel!(
 pub(super) fn multiply_avx2(strip: &Strip<'_>, products: &mut [Lanes]) {
     const QUARTER: usize = 4;
     let (steps, panels) = (strip.steps(), strip.panels());
-    assert!(strip.left().len() == steps && strip.first() + ROWS <= super::LANES);
+    assert!(strip.left().len() == steps && strip.first() + ROWS <= LANES);
     let left = strip.left().as_ptr().cast::<i32>();
     for panel in 0..panels {
         let right = &strip.right()[panel * steps..(panel + 1) * steps];
@@ -101,10 +276,11 @@ pub(super) fn multiply_avx2(strip: &Strip<'_>, products: &mut [Lanes]) {
             let mut sums = [[_mm256_setzero_si256(); 2]; QUARTER];
             for step in 0..steps {
                 // SAFETY: `right` is `steps` steps of 64 aligned bytes, two halves each.
-                let others = unsafe { [right.add(2 * step).read(), right.add(2 * step + 1).read()] };
+                let others =
+                    unsafe { [right.add(2 * step).read(), right.add(2 * step + 1).read()] };
                 for (row, sums) in sums.iter_mut().enumerate() {
                     // SAFETY: `left` is `steps` steps of 16 lanes; first + row is below 16.
-                    let own = unsafe { left.add(step * super::LANES + first + row).read() };
+                    let own = unsafe { left.add(step * LANES + first + row).read() };
                     let own = _mm256_set1_epi32(own);
                     for (sum, other) in sums.iter_mut().zip(&others) {
                         *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(own, *other));

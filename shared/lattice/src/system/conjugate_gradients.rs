@@ -8,7 +8,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::operator::Shifted;
-use super::panel::{Input, Panel, WIDTH};
+use super::panel::{Input, Line, Panel, WIDTH};
+use crate::arena::Buffer;
 use crate::error::SolveError;
 use crate::exec::Exec;
 use crate::observer::Stage;
@@ -38,9 +39,9 @@ pub(crate) fn solve(
     let count = input.columns.div_ceil(WIDTH);
     let mut panels: Vec<Panel> = (0..count).map(|_| Panel::default()).collect();
     let done = AtomicUsize::new(0);
-    exec.each_with(&mut panels, Vec::new, |image, index, panel| {
+    exec.each_with(&mut panels, Buffer::default, |image, index, panel| {
         exec.check()?;
-        *panel = Panel::start(shifted, input, index * WIDTH);
+        *panel = Panel::start(shifted, input, index * WIDTH, exec.level());
         advance(panel, shifted, image, exec, |panel| {
             panel.iters() == limits.max_iters || reached(panel, limits.tol)
         })?;
@@ -50,13 +51,13 @@ pub(crate) fn solve(
     })?;
     let mut iters = furthest(&panels);
     loop {
-        exec.each_with(&mut panels, Vec::new, |image, _, panel| {
+        exec.each_with(&mut panels, Buffer::default, |image, _, panel| {
             advance(panel, shifted, image, exec, |panel| panel.iters() >= iters)
         })?;
         if iters == limits.max_iters || panels.iter().all(|panel| reached(panel, limits.tol)) {
             break;
         }
-        exec.each_with(&mut panels, Vec::new, |image, _, panel| {
+        exec.each_with(&mut panels, Buffer::default, |image, _, panel| {
             if reached(panel, limits.tol) {
                 return Ok(());
             }
@@ -84,13 +85,13 @@ pub(crate) fn solve(
 fn advance(
     panel: &mut Panel,
     shifted: &Shifted<'_>,
-    image: &mut Vec<super::panel::Line>,
+    image: &mut Buffer<Line>,
     exec: Exec<'_>,
     stop: impl Fn(&Panel) -> bool,
 ) -> Result<(), SolveError> {
     while panel.iters() == 0 || !stop(panel) {
         exec.check()?;
-        panel.iterate(shifted, image);
+        panel.iterate(shifted, image, exec.level());
     }
     Ok(())
 }

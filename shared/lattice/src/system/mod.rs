@@ -106,13 +106,12 @@ impl<'a> System<'a> {
         let run = conjugate_gradients::solve(shifted, &input, scaled, stage, exec)?;
         let residual = run.residual * unit;
         let state = panel::assemble(&run.panels, &input, self.scale.inverse, exec)?;
-        if !residual.is_finite() || !state.iter().all(|value| value.is_finite()) {
-            return Err(FieldError::new(
+        let state = state.filter(|_| residual.is_finite()).ok_or_else(|| {
+            FieldError::new(
                 "params",
                 "the system is too ill-conditioned to solve in float32",
             )
-            .into());
-        }
+        })?;
         let stats = SolveStats {
             iters: run.iters,
             residual,

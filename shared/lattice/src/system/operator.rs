@@ -158,25 +158,30 @@ impl<'a> Shifted<'a> {
         self.unit
     }
 
+    #[inline(always)]
     pub(crate) fn diagonal(&self, row: usize) -> f32 {
         self.diagonal[row]
     }
 
+    #[inline(always)]
     pub(crate) fn inverse_preconditioner(&self, row: usize) -> f32 {
         self.inverse_preconditioner[row]
     }
 
     /// Residual at the anchors is `anchor*y_i + query*psi + sum_j w_ij y_j`: `F - M Y` with the
     /// `lamG Y` of both sides cancelled by hand, so that no digits are lost to it.
+    #[inline(always)]
     pub(crate) fn start(&self, row: usize) -> (f32, f32) {
         (self.start_anchor[row], self.start_query[row])
     }
 
+    #[inline(always)]
     pub(crate) fn weight_factor(&self) -> f32 {
         self.weight_factor
     }
 
     /// Columns and stored weights of a row.
+    #[inline(always)]
     pub(crate) fn row(&self, row: usize) -> (&[u32], &[f32]) {
         let slots = self.operator.offsets[row]..self.operator.offsets[row + 1];
         (

@@ -10,7 +10,7 @@ use rayon::ThreadPoolBuilder;
 
 use crate::data::{duplicated, gaussian, near_ties, params, query, solve_with};
 
-fn everything() -> Plan {
+pub(crate) fn everything() -> Plan {
     Plan {
         receipt: Some(ReceiptOptions::default()),
         bundle_k: Some(10),
@@ -21,7 +21,7 @@ fn everything() -> Plan {
 }
 
 /// All of a solution that must not vary, floats as bits.
-fn fingerprint(mut solution: Solution) -> String {
+pub(crate) fn fingerprint(mut solution: Solution) -> String {
     solution.timings = Timings::default();
     if let Some(receipt) = &mut solution.receipt {
         receipt.t_ms = 0.0;

@@ -12,6 +12,7 @@ mod data;
 mod determinism;
 mod edge_cases;
 mod golden;
+mod instruction_sets;
 mod json;
 mod reference;
 mod signatures;

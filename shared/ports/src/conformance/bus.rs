@@ -150,8 +150,10 @@ pub async fn a_refused_event_comes_again_before_the_next(fixture: &BusFixture) {
     let key = unique("key");
     // Each second delivery is refused, whichever event it is.
     let handler = Handler::new(&key, |_, before| before % 2 == 1);
+    handler.hold(&key);
     subscribe(fixture, TOPIC, false, &handler).await;
     let events = publish(fixture, &key, 6).await;
+    handler.release();
     handler.wait_for_accepted(6).await;
     assert_eq!(handler.accepted(), ids(&events));
     let received: Vec<EventId> = handler

@@ -83,6 +83,8 @@ pub struct Cursor {
 
 /// Documents of one collection that meet all filters, ordered by `(order field, id)`.
 ///
+/// A document without the order field is not found.
+///
 /// All filters but those on the order field must be equalities, and the equality fields followed by
 /// the order field must be one of the collection's composite indexes.
 #[derive(Clone, Debug, PartialEq, Eq)]

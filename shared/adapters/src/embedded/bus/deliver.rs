@@ -1,8 +1,7 @@
-//! Publishes events, delivers them to the handlers of one subscription, and writes down what came of it.
+//! Delivers events to the handler of one subscription and writes down what came of it.
 
-use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -10,104 +9,15 @@ use oscillink_ports::{DEAD_LETTER_SUBSCRIPTION, EventHandler, PortError, Receive
 use tokio::time::Instant;
 
 use super::pending::{Entry, Next};
+use super::publish::{accept, hand_over};
+use super::subscriptions::{Channel, Shared, Subscription};
 use super::tables::{self, Texts};
-use super::{Channel, Shared, Subscription};
 use crate::embedded::config::BusConfig;
-use crate::embedded::database::{Batch, JobError};
-
-/// Events removed in one step of the writer.
-const EXPIRE_PORTION: usize = 500;
-/// Pause between looking for events to remove.
-const EXPIRE_EVERY: Duration = Duration::from_secs(60);
-
-/// An event under its number, and who gets it.
-struct Accepted {
-    seq: i64,
-    subscriptions: Vec<Arc<Subscription>>,
-}
-
-/// Adds an event for every subscription of the channel.
-pub(super) async fn publish(
-    shared: &Arc<Shared>,
-    channel: Channel,
-    received: Received,
-) -> Result<(), PortError> {
-    let texts = Texts::of(&received).map_err(PortError::corrupt)?;
-    let received = Arc::new(received);
-    let (writing, after) = (Arc::clone(shared), Arc::clone(&received));
-    shared
-        .database
-        .write_then(
-            move |batch| accept(&writing, batch, channel, &received, &texts),
-            move |accepted| {
-                if let Ok(accepted) = accepted {
-                    hand_over(accepted, &after);
-                }
-            },
-        )
-        .await
-        .map(|_| ())
-}
-
-/// Writes the event for the subscriptions that there are.
-fn accept(
-    shared: &Shared,
-    batch: &mut Batch<'_>,
-    channel: Channel,
-    received: &Received,
-    texts: &Texts,
-) -> Result<Accepted, JobError> {
-    let subscriptions = shared.subscriptions(channel);
-    for subscription in &subscriptions {
-        if subscription.pending().backlog() >= shared.config.max_backlog {
-            return Err(JobError::Refused(PortError::Exhausted {
-                detail: format!(
-                    "subscription {} of {} has {} events waiting",
-                    subscription.name,
-                    channel.name(),
-                    shared.config.max_backlog
-                ),
-            }));
-        }
-    }
-    let seq = {
-        let mut channels = shared.channels();
-        let seq = channels.next_seq;
-        channels.next_seq += 1;
-        seq
-    };
-    let ids: Vec<i64> = subscriptions.iter().filter_map(|s| s.id).collect();
-    if !ids.is_empty() {
-        let now = shared.clock.now();
-        tables::insert(
-            batch.connection,
-            seq,
-            now,
-            &received.ordering_key,
-            texts,
-            &ids,
-        )?;
-    }
-    Ok(Accepted { seq, subscriptions })
-}
-
-/// Puts an accepted event in line.
-fn hand_over(accepted: &Accepted, received: &Arc<Received>) {
-    for subscription in &accepted.subscriptions {
-        let entry = Entry {
-            // Not in the table for an ephemeral subscription.
-            seq: subscription.id.map_or(-accepted.seq, |_| accepted.seq),
-            deliveries: 0,
-            received: Some(Arc::clone(received)),
-        };
-        let key = received.ordering_key.clone();
-        subscription.pending().push(key, entry);
-        subscription.changed.notify_one();
-    }
-}
+use crate::embedded::database::Database;
 
 /// Delivers to `handler` until the bus ends.
 pub(super) async fn run(
+    database: Arc<Database>,
     shared: Arc<Shared>,
     subscription: Arc<Subscription>,
     handler: Arc<dyn EventHandler>,
@@ -118,6 +28,7 @@ pub(super) async fn run(
         match next {
             Next::Start(key, entry) => {
                 let delivery = Delivery {
+                    database: Arc::clone(&database),
                     shared: Arc::clone(&shared),
                     subscription: Arc::clone(&subscription),
                     key,
@@ -150,6 +61,7 @@ pub(super) async fn idle(subscription: Arc<Subscription>) {
 
 /// One delivery under way.
 struct Delivery {
+    database: Arc<Database>,
     shared: Arc<Shared>,
     subscription: Arc<Subscription>,
     key: String,
@@ -162,8 +74,7 @@ impl Delivery {
         let received = match &self.entry.received {
             Some(received) => Ok(Some(Arc::clone(received))),
             None => {
-                self.shared
-                    .database
+                self.database
                     .read(move |connection| tables::event(connection, seq))
                     .await
             }
@@ -213,17 +124,29 @@ impl Delivery {
         }
     }
 
-    /// The handler took it. If that cannot be written, it is delivered again after a restart.
+    /// The handler took it. The next of its key need not wait until that is written: it is written in
+    /// order, so after a crash the line begins again with an event that was not passed over. If it
+    /// cannot be written, the event is delivered again after a restart.
     async fn handled(&self) {
         if let Some(id) = self.subscription.id {
             let seq = self.entry.seq;
-            let written = self
-                .shared
+            self.subscription.pending().writing();
+            let after = Arc::clone(&self.subscription);
+            let submitted = self
                 .database
-                .write(move |batch| Ok(tables::handled(batch.connection, seq, id)?))
+                .submit(
+                    move |batch| Ok(tables::handled(batch.connection, seq, id)?),
+                    move |written| {
+                        if let Err(error) = written {
+                            tracing::error!(%error, "could not remove a handled event");
+                        }
+                        after.pending().written();
+                        after.settled.notify_waiters();
+                    },
+                )
                 .await;
-            if let Err(error) = written {
-                tracing::error!(%error, "could not remove a handled event");
+            if submitted.is_err() {
+                self.subscription.pending().written();
             }
         }
         self.subscription.pending().done(&self.key);
@@ -246,7 +169,6 @@ impl Delivery {
         if let Some(id) = self.subscription.id {
             let seq = self.entry.seq;
             let written = self
-                .shared
                 .database
                 .write(move |batch| Ok(tables::refused(batch.connection, seq, id, deliveries)?))
                 .await;
@@ -273,8 +195,7 @@ impl Delivery {
         let letter = Arc::new(letter);
         let (shared, after) = (Arc::clone(&self.shared), Arc::clone(&letter));
         let (seq, id) = (self.entry.seq, self.subscription.id);
-        self.shared
-            .database
+        self.database
             .write_then(
                 move |batch| {
                     let accepted = accept(&shared, batch, channel, &letter, &texts)?;
@@ -309,32 +230,4 @@ fn pause(config: &BusConfig, deliveries: u32) -> Duration {
         .saturating_mul(1 << doublings)
         .min(config.max_backoff_ms.max(1));
     Duration::from_millis(ms.unsigned_abs())
-}
-
-/// Removes events that no one took in time, for as long as the bus is there.
-pub(super) async fn expire(shared: Weak<Shared>) {
-    while let Some(shared) = shared.upgrade() {
-        let before = shared.clock.now().plus_millis(-shared.config.retention_ms);
-        let after = Arc::clone(&shared);
-        let expired = shared
-            .database
-            .write_then(
-                move |batch| Ok(tables::expire(batch.connection, before, EXPIRE_PORTION)?),
-                move |gone| {
-                    let Ok(gone) = gone else { return };
-                    if !gone.is_empty() {
-                        tracing::warn!(events = gone.len(), "events that no one took were dropped");
-                        let gone: HashSet<i64> = gone.iter().copied().collect();
-                        for subscription in after.all_subscriptions() {
-                            subscription.pending().forget(&gone);
-                        }
-                    }
-                },
-            )
-            .await;
-        drop(shared);
-        if !expired.is_ok_and(|gone| gone.len() >= EXPIRE_PORTION) {
-            tokio::time::sleep(EXPIRE_EVERY).await;
-        }
-    }
 }

@@ -73,6 +73,7 @@ pub(super) struct Pending {
     resting: BinaryHeap<Reverse<(Instant, String)>>,
     backlog: usize,
     running: usize,
+    writing: usize,
     begun: bool,
     ended: bool,
 }
@@ -92,7 +93,17 @@ impl Pending {
     }
 
     pub(super) const fn idle(&self) -> bool {
-        self.running == 0
+        self.running == 0 && self.writing == 0
+    }
+
+    /// That an event was handled is about to be written.
+    pub(super) fn writing(&mut self) {
+        self.writing += 1;
+    }
+
+    /// It is written, or never will be.
+    pub(super) fn written(&mut self) {
+        self.writing = self.writing.saturating_sub(1);
     }
 
     /// Puts an event at the end of its line.
@@ -189,5 +200,73 @@ impl Pending {
             });
             self.backlog = self.backlog.saturating_sub(before - line.entries.len());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn started(pending: &mut Pending, now: Instant) -> Option<(String, i64)> {
+        match pending.next(now, 10) {
+            Next::Start(key, entry) => Some((key, entry.seq)),
+            _ => None,
+        }
+    }
+
+    fn of(key: &str, seq: i64) -> Option<(String, i64)> {
+        Some((key.to_owned(), seq))
+    }
+
+    #[test]
+    fn one_of_a_key_at_a_time_and_keys_side_by_side() {
+        let mut p = Pending::default();
+        let now = Instant::now();
+        for (key, seq) in [("a", 1), ("a", 2), ("b", 3)] {
+            p.push(key.to_owned(), Entry::stored(seq, 0));
+        }
+        assert_eq!(started(&mut p, now), of("a", 1));
+        assert_eq!(started(&mut p, now), of("b", 3));
+        assert_eq!(started(&mut p, now), None);
+        p.done("a");
+        assert_eq!(started(&mut p, now), of("a", 2));
+        p.done("a");
+        p.done("b");
+        assert_eq!((p.backlog(), p.idle(), p.lines.len()), (0, true, 0));
+    }
+
+    #[test]
+    fn a_refused_event_holds_its_key_until_its_pause_is_over() {
+        let mut p = Pending::default();
+        let now = Instant::now();
+        for seq in [1, 2] {
+            p.push("a".to_owned(), Entry::stored(seq, 0));
+        }
+        assert_eq!(started(&mut p, now), of("a", 1));
+        p.rest("a", 1, Duration::from_secs(60));
+        p.push("a".to_owned(), Entry::stored(3, 0));
+        assert_eq!(started(&mut p, now), None);
+        let later = now + Duration::from_secs(61);
+        let Next::Start(_, again) = p.next(later, 10) else {
+            panic!("its pause is over");
+        };
+        assert_eq!((again.seq, again.deliveries), (1, 1));
+    }
+
+    #[test]
+    fn a_line_that_was_emptied_begins_anew() {
+        let mut p = Pending::default();
+        let now = Instant::now();
+        p.push("a".to_owned(), Entry::stored(1, 0));
+        p.forget(&HashSet::from([1]));
+        p.push("a".to_owned(), Entry::stored(2, 0));
+        assert_eq!(p.backlog(), 1);
+        assert_eq!(started(&mut p, now), of("a", 2));
+        assert_eq!(started(&mut p, now), None);
+        // One that is being delivered is not forgotten under the handler's hands.
+        p.push("a".to_owned(), Entry::stored(3, 0));
+        p.forget(&HashSet::from([2, 3]));
+        p.done("a");
+        assert_eq!((p.backlog(), p.lines.len()), (0, 0));
     }
 }

@@ -11,16 +11,7 @@ pub(crate) struct Batch<'c> {
     /// The writer's connection, inside the transaction.
     pub(crate) connection: &'c Connection,
     /// Documents read and written so far in this transaction; they reach the tables before the commit.
-    pub(crate) documents: PendingDocuments,
-}
-
-impl<'c> Batch<'c> {
-    pub(super) fn new(connection: &'c Connection) -> Self {
-        Self {
-            connection,
-            documents: PendingDocuments::default(),
-        }
-    }
+    pub(crate) documents: &'c mut PendingDocuments,
 }
 
 /// Why a job did not do its work.

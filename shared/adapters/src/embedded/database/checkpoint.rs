@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 
 use rusqlite::Connection;
 
-use super::connection;
+use super::connection::{self, Session};
 use crate::embedded::config::DatabaseConfig;
 use crate::embedded::error::EmbeddedError;
 
@@ -131,14 +131,10 @@ impl Drop for Checkpoints {
     }
 }
 
-fn copy_when_woken(connection: &Connection, progress: &Progress, woken: &Receiver<()>) {
+fn copy_when_woken(session: &Session, progress: &Progress, woken: &Receiver<()>) {
     while woken.recv().is_ok() {
         for _ in 0..MAX_ROUNDS {
-            let _copying = progress
-                .copying
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            match copy(connection) {
+            match copy_and_sync(session, progress) {
                 Ok(rest) if rest > SMALL_REST => {}
                 Ok(_) => break,
                 Err(error) => {
@@ -149,6 +145,19 @@ fn copy_when_woken(connection: &Connection, progress: &Progress, woken: &Receive
         }
         progress.state.store(CAUGHT_UP, Ordering::Release);
     }
+}
+
+fn copy_and_sync(session: &Session, progress: &Progress) -> Result<u64, EmbeddedError> {
+    let rest = {
+        let copying = progress.copying.lock();
+        let _copying = copying.unwrap_or_else(PoisonError::into_inner);
+        copy(session)?
+    };
+    // SQLite itself syncs the file only when all is copied, which here would be in the writer's time.
+    session
+        .sync_file()
+        .map_err(EmbeddedError::io(Path::new("database")))?;
+    Ok(rest)
 }
 
 /// Copies what no reader is in the way of; gives the number of pages left.

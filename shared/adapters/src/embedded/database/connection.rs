@@ -1,13 +1,15 @@
 //! Opening connections: files, modes and pragmas.
 
 use std::fs::OpenOptions;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::file::DatabaseFile;
 use super::schema;
 use crate::embedded::config::DatabaseConfig;
 use crate::embedded::error::EmbeddedError;
@@ -17,24 +19,53 @@ use crate::embedded::folder::FILE_MODE;
 const PAGE_BYTES: u32 = 4096;
 const CACHED_STATEMENTS: usize = 512;
 
-/// The writer's connection, on a database with the current schema.
+/// An open connection.
+pub(super) struct Session {
+    // In this order: the handle must outlive the connection.
+    connection: Connection,
+    file: DatabaseFile,
+}
+
+impl Session {
+    /// Makes what checkpoints have copied durable, so that the last one has little left to do.
+    pub(super) fn sync_file(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+}
+
+impl Deref for Session {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+}
+
+/// A connection that can write, on a database with the current schema.
 pub(super) fn open_for_writing(
     path: &Path,
     config: &DatabaseConfig,
-) -> Result<Connection, EmbeddedError> {
+) -> Result<Session, EmbeddedError> {
     create_private(path)?;
     let access = OpenFlags::SQLITE_OPEN_READ_WRITE;
-    let connection = connect(path, access, config, config.cache_bytes)?;
-    let prepared = prepare(&connection, path, config);
-    prepared.map_err(|error| damaged(path, error))?;
-    Ok(connection)
+    let opened = connect(path, access, config, config.cache_bytes).and_then(|session| {
+        prepare(&session, path, config)?;
+        Ok(session)
+    });
+    opened.map_err(|error| damaged(path, error))
 }
 
 /// A connection that cannot write.
 pub(super) fn open_for_reading(
     path: &Path,
     config: &DatabaseConfig,
-) -> Result<Connection, EmbeddedError> {
+) -> Result<Session, EmbeddedError> {
     let access = OpenFlags::SQLITE_OPEN_READ_ONLY;
     connect(path, access, config, config.reader_cache_bytes)
 }
@@ -44,13 +75,14 @@ fn connect(
     access: OpenFlags,
     config: &DatabaseConfig,
     cache_bytes: u64,
-) -> Result<Connection, EmbeddedError> {
+) -> Result<Session, EmbeddedError> {
+    let file = DatabaseFile::open(path)?;
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(Duration::from_millis(config.busy_timeout_ms))?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     let cache_kib = i64::try_from(cache_bytes / 1024).unwrap_or(i64::MAX);
     connection.pragma_update(None, "cache_size", -cache_kib)?;
-    Ok(connection)
+    Ok(Session { connection, file })
 }
 
 fn prepare(

@@ -1,6 +1,7 @@
 //! How much was written, for benchmarks and metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Totals since the database was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub struct WriteCounts {
     pub commits: u64,
     /// Checkpoints that the writer had to wait for.
     pub checkpoints: u64,
+    /// How long it waited for them, µs.
+    pub checkpoint_us: u64,
 }
 
 /// The running totals.
@@ -19,6 +22,7 @@ pub(super) struct Counters {
     transactions: AtomicU64,
     commits: AtomicU64,
     checkpoints: AtomicU64,
+    checkpoint_us: AtomicU64,
 }
 
 impl Counters {
@@ -27,8 +31,10 @@ impl Counters {
         self.commits.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn checkpointed(&self) {
+    pub(super) fn checkpointed(&self, time: Duration) {
         self.checkpoints.fetch_add(1, Ordering::Relaxed);
+        let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.checkpoint_us.fetch_add(us, Ordering::Relaxed);
     }
 
     pub(super) fn read(&self) -> WriteCounts {
@@ -36,6 +42,7 @@ impl Counters {
             transactions: self.transactions.load(Ordering::Relaxed),
             commits: self.commits.load(Ordering::Relaxed),
             checkpoints: self.checkpoints.load(Ordering::Relaxed),
+            checkpoint_us: self.checkpoint_us.load(Ordering::Relaxed),
         }
     }
 }

@@ -12,10 +12,11 @@ use rusqlite::Connection;
 use super::batch::{Batch, JobError};
 use super::channel::Submitted;
 use super::checkpoint::Checkpoints;
-use super::connection;
+use super::connection::{self, Session};
 use super::counters::Counters;
 use crate::embedded::config::DatabaseConfig;
 use crate::embedded::error::EmbeddedError;
+use crate::embedded::store::PendingDocuments;
 
 /// A piece of work inside a transaction.
 pub(super) trait WriteJob: Send {
@@ -64,7 +65,8 @@ type Outcome = Result<(), PortError>;
 
 /// The writer's state.
 pub(super) struct Writer {
-    connection: Connection,
+    connection: Session,
+    documents: PendingDocuments,
     path: PathBuf,
     config: DatabaseConfig,
     jobs: Submitted<Box<dyn WriteJob>>,
@@ -74,7 +76,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(
-        mut connection: Connection,
+        mut connection: Session,
         path: &Path,
         config: DatabaseConfig,
         jobs: Submitted<Box<dyn WriteJob>>,
@@ -83,6 +85,7 @@ impl Writer {
         let checkpoints = Checkpoints::start(&mut connection, path, &config)?;
         Ok(Self {
             connection,
+            documents: PendingDocuments::new(config.document_cache_bytes),
             path: path.to_owned(),
             config,
             jobs,
@@ -98,8 +101,9 @@ impl Writer {
             let begun = Instant::now();
             self.commit(jobs);
             last_commit = begun.elapsed();
+            let committed = Instant::now();
             if self.checkpoints.after_commit(&self.connection) {
-                self.counters.checkpointed();
+                self.counters.checkpointed(committed.elapsed());
             }
         }
     }
@@ -131,7 +135,11 @@ impl Writer {
     }
 
     fn attempt(&mut self, jobs: &mut [Box<dyn WriteJob>]) -> Result<Vec<Outcome>, EmbeddedError> {
-        let outcome = in_transaction(&self.connection, jobs);
+        let outcome = in_transaction(&self.connection, &mut self.documents, jobs);
+        match &outcome {
+            Ok(_) => self.documents.committed(),
+            Err(_) => self.documents.undone(),
+        }
         if !self.connection.is_autocommit()
             && let Err(error) = self.connection.execute_batch("ROLLBACK")
         {
@@ -155,10 +163,15 @@ impl Writer {
 
 fn in_transaction(
     connection: &Connection,
+    documents: &mut PendingDocuments,
     jobs: &mut [Box<dyn WriteJob>],
 ) -> Result<Vec<Outcome>, EmbeddedError> {
     connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-    let mut batch = Batch::new(connection);
+    documents.begin(connection)?;
+    let mut batch = Batch {
+        connection,
+        documents,
+    };
     let mut outcomes = Vec::with_capacity(jobs.len());
     for job in jobs {
         let ran = catch_unwind(AssertUnwindSafe(|| job.run(&mut batch)));

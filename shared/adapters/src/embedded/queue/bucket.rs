@@ -15,10 +15,11 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// A bucket with one token.
+    /// A full bucket.
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            tokens: 1.0,
+            // Cut to what a bucket of its rate holds when it is first asked.
+            tokens: f64::INFINITY,
             filled_at: now,
         }
     }

@@ -8,8 +8,10 @@ use futures_util::FutureExt as _;
 use oscillink_ports::{Delivery, PortError, TaskTarget, Verdict};
 use tokio::time::Instant;
 
+use super::backoff;
+use super::lane::{Access, Lane};
 use super::pending::{Content, Next, Waiting};
-use super::{Lane, backoff};
+use crate::embedded::database::Database;
 
 /// Tasks read at a time at start.
 const LOAD_PORTION: usize = 10_000;
@@ -21,12 +23,13 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 const TROUBLE_MS: i64 = 1_000;
 
 /// Starts deliveries until the queue ends.
-pub(super) async fn run(lane: Arc<Lane>, target: Arc<dyn TaskTarget>) {
+pub(super) async fn run(access: Access, target: Arc<dyn TaskTarget>) {
+    let lane = Arc::clone(&access.lane);
     loop {
         let next = lane.pending().next(lane.clock.now(), Instant::now());
         match next {
             Next::Start(seq, task) => {
-                tokio::spawn(deliver(Arc::clone(&lane), Arc::clone(&target), seq, task));
+                tokio::spawn(deliver(access.clone(), Arc::clone(&target), seq, task));
             }
             Next::Sleep(time) => {
                 // Either way it looks again.
@@ -39,13 +42,12 @@ pub(super) async fn run(lane: Arc<Lane>, target: Arc<dyn TaskTarget>) {
 }
 
 /// Reads the tasks that an earlier process left.
-pub(super) async fn load(lane: Arc<Lane>) {
+pub(super) async fn load(Access { lane, database }: Access) {
     let last = lane.pending().newest_at_start();
     let mut after = 0;
     loop {
         let tables = lane.tables;
-        let portion = lane
-            .database
+        let portion = database
             .read(move |connection| tables.portion(connection, after, last, LOAD_PORTION))
             .await;
         let tasks = match portion {
@@ -76,14 +78,13 @@ pub(super) async fn load(lane: Arc<Lane>) {
 }
 
 /// Frees names whose time is over, for as long as the queue is there.
-pub(super) async fn sweep(lane: Weak<Lane>) {
-    while let Some(lane) = lane.upgrade().filter(|lane| !lane.pending().ended()) {
+pub(super) async fn sweep(database: Weak<Database>, lane: Arc<Lane>) {
+    while let Some(database) = database.upgrade().filter(|_| !lane.pending().ended()) {
         let (tables, now) = (lane.tables, lane.clock.now());
-        let freed = lane
-            .database
+        let freed = database
             .write(move |batch| Ok(tables.free_names(batch.connection, now, SWEEP_PORTION)?))
             .await;
-        drop(lane);
+        drop(database);
         if !freed.is_ok_and(|freed| freed >= SWEEP_PORTION) {
             tokio::time::sleep(SWEEP_EVERY).await;
         }
@@ -103,20 +104,22 @@ pub(super) async fn idle(lane: Arc<Lane>) {
     }
 }
 
-async fn deliver(lane: Arc<Lane>, target: Arc<dyn TaskTarget>, seq: i64, task: Waiting) {
+async fn deliver(access: Access, target: Arc<dyn TaskTarget>, seq: i64, task: Waiting) {
+    let lane = Arc::clone(&access.lane);
     let tables = lane.tables;
     let content = match &task.content {
         Some(content) => Ok(Some(Arc::clone(content))),
         None => {
-            lane.database
-                .read(move |connection| tables.content(connection, seq))
-                .await
+            let reading = access
+                .database
+                .read(move |connection| tables.content(connection, seq));
+            reading.await
         }
     };
     match content {
         Ok(Some(content)) => {
             let verdict = ask(&lane, target.as_ref(), &content, task.retry_count).await;
-            settle(lane, seq, task.retry_count, content, verdict).await;
+            settle(access, seq, task.retry_count, content, verdict).await;
         }
         // Deleted while it waited.
         Ok(None) => settled(&lane, None, true),
@@ -154,7 +157,7 @@ async fn ask(lane: &Lane, target: &dyn TaskTarget, content: &Content, retry_coun
 
 /// Writes what a delivery led to. The next delivery may start once the writer has accepted it.
 async fn settle(
-    lane: Arc<Lane>,
+    Access { lane, database }: Access,
     seq: i64,
     retry_count: u32,
     content: Arc<Content>,
@@ -170,7 +173,7 @@ async fn settle(
     let after = Arc::clone(&lane);
     let submitted = if verdict == Verdict::Acknowledge || used_up {
         let (name, until) = (Arc::clone(&content), lane.name_until());
-        lane.database
+        database
             .submit(
                 move |batch| Ok(tables.finish(batch.connection, seq, &name.name, until)?),
                 move |removed| match removed {
@@ -201,7 +204,7 @@ async fn settle(
             retry_count: failures,
             content: Some(content),
         };
-        lane.database
+        database
             .submit(
                 move |batch| Ok(tables.postpone(batch.connection, seq, due_at, failures)?),
                 move |kept: Result<bool, PortError>| {

@@ -268,3 +268,95 @@ impl Pending {
         self.unsettled = self.unsettled.saturating_sub(1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pending(limits: QueueLimits) -> Pending {
+        let nothing = Summary {
+            depth: 0,
+            newest: 0,
+            paused: false,
+        };
+        Pending::new(limits, 1_000, nothing)
+    }
+
+    fn waiting(due_at: i64, bytes: usize) -> Waiting {
+        let content = Content {
+            name: String::new(),
+            body: Bytes::from(vec![0; bytes]),
+            traceparent: None,
+        };
+        Waiting::new(due_at, &Arc::new(content))
+    }
+
+    fn started(pending: &mut Pending, clock: i64) -> Option<i64> {
+        match pending.next(Timestamp::from_millis(clock), Instant::now()) {
+            Next::Start(seq, _) => Some(seq),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn first_come_first_served_once_their_time_has_come() {
+        let mut p = pending(QueueLimits::default());
+        p.created(1, waiting(2_000, 0));
+        p.created(2, waiting(AT_ONCE, 0));
+        p.created(3, waiting(1_000, 0));
+        p.created(4, waiting(AT_ONCE, 0));
+        assert_eq!(started(&mut p, 999), Some(2));
+        assert_eq!(started(&mut p, 1_500), Some(4));
+        assert_eq!(started(&mut p, 1_500), Some(3));
+        assert_eq!(started(&mut p, 1_500), None);
+        assert!(matches!(
+            p.next(Timestamp::from_millis(1_999), Instant::now()),
+            Next::Sleep(time) if time == Duration::from_millis(1)
+        ));
+        assert_eq!(started(&mut p, 2_000), Some(1));
+        assert_eq!((p.depth(), p.running()), (4, 4));
+    }
+
+    #[test]
+    fn a_task_that_was_ready_stays_so_when_the_clock_goes_back() {
+        let limits = QueueLimits {
+            max_concurrent: 1,
+            ..QueueLimits::default()
+        };
+        let mut p = pending(limits);
+        p.created(1, waiting(1_000, 0));
+        p.created(2, waiting(1_000, 0));
+        assert_eq!(started(&mut p, 1_000), Some(1));
+        p.delivered();
+        assert_eq!(started(&mut p, 0), Some(2));
+    }
+
+    #[test]
+    fn a_removed_task_is_not_started() {
+        let mut p = pending(QueueLimits::default());
+        for seq in 1..=3 {
+            p.created(seq, waiting(if seq == 3 { 5 } else { AT_ONCE }, 0));
+        }
+        p.removed(1);
+        p.removed(3);
+        assert_eq!(p.depth(), 1);
+        assert_eq!(started(&mut p, 10), Some(2));
+        assert_eq!(started(&mut p, 10), None);
+    }
+
+    #[test]
+    fn bodies_beyond_the_budget_are_left_in_the_table() {
+        let mut p = pending(QueueLimits::default());
+        for seq in 1..=3 {
+            p.created(seq, waiting(AT_ONCE, 400));
+        }
+        let mut kept = || match p.next(Timestamp::from_millis(0), Instant::now()) {
+            Next::Start(_, task) => task.content.is_some(),
+            _ => panic!("a task is ready"),
+        };
+        assert_eq!([kept(), kept(), kept()], [true, true, false]);
+        // What was delivered has made room.
+        p.created(4, waiting(AT_ONCE, 900));
+        assert_eq!(p.content_bytes, 964);
+    }
+}

@@ -4,40 +4,76 @@
 //! the commit. A job that is refused leaves no trace, so it needs no savepoint; a document that many
 //! jobs of one commit change, a key's meter for example, is written once.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use oscillink_ports::{Decide, DocKey, MAX_TRANSACTION_WRITES, PortError, Snapshot, Write};
 use rusqlite::{Connection, OptionalExtension, ToSql};
 use serde_json::Value;
 
 use super::field::Field;
+use super::recent::{Recent, Row};
 use super::{rules, table};
 use crate::embedded::database::JobError;
 use crate::embedded::error::EmbeddedError;
 
-/// A document and the text that it is stored as.
-struct Document {
-    body: Rc<Value>,
-    /// `None` for a document as it was read.
-    text: Option<String>,
+/// What a transaction leaves at an address.
+struct Written {
+    body: Arc<Value>,
+    text: String,
 }
 
 /// What is known of one address.
 struct Pending {
-    /// Row and content in the table.
-    stored: Option<(i64, Rc<Value>)>,
-    /// Content after the jobs so far.
-    current: Option<Document>,
-    changed: bool,
+    /// What is in the table.
+    stored: Option<Row>,
+    /// What is to be there; the outer `None` leaves it alone, the inner one removes it.
+    change: Option<Option<Written>>,
+    /// A decision asked for it, so the next one may.
+    read: bool,
 }
 
-/// All addresses touched in the transaction.
-#[derive(Default)]
-pub(crate) struct PendingDocuments(HashMap<DocKey, Pending>);
+impl Pending {
+    fn current(&self) -> Option<&Arc<Value>> {
+        match &self.change {
+            Some(change) => change.as_ref().map(|written| &written.body),
+            None => self.stored.as_ref().map(|row| &row.body),
+        }
+    }
+}
+
+/// All addresses touched in the transaction, and what is known from earlier ones.
+pub(crate) struct PendingDocuments {
+    touched: HashMap<DocKey, Pending>,
+    recent: Recent,
+    data_version: i64,
+}
 
 impl PendingDocuments {
+    /// Keeps up to `max_bytes` of documents from one transaction to the next.
+    pub(crate) fn new(max_bytes: usize) -> Self {
+        Self {
+            touched: HashMap::new(),
+            recent: Recent::new(max_bytes),
+            data_version: 0,
+        }
+    }
+
+    /// To be called inside a new transaction: what is known holds unless another connection wrote.
+    pub(crate) fn begin(&mut self, connection: &Connection) -> Result<(), EmbeddedError> {
+        self.touched.clear();
+        let version: i64 = connection
+            .prepare_cached("PRAGMA data_version")?
+            .query_row([], |row| row.get(0))?;
+        if version != self.data_version {
+            self.recent.clear();
+            self.data_version = version;
+        }
+        Ok(())
+    }
+
     /// Runs one document transaction.
     pub(crate) fn transact(
         &mut self,
@@ -47,8 +83,10 @@ impl PendingDocuments {
     ) -> Result<(), JobError> {
         let mut found = Vec::with_capacity(reads.len());
         for key in reads {
-            if let Some(document) = &self.load(connection, key)?.current {
-                found.push((key.clone(), Value::clone(&document.body)));
+            let pending = self.load(connection, key)?;
+            pending.read = true;
+            if let Some(body) = pending.current() {
+                found.push((key.clone(), Value::clone(body)));
             }
         }
         let snapshot = Snapshot::new(found);
@@ -70,13 +108,13 @@ impl PendingDocuments {
                 ),
             }));
         }
-        let mut staged: BTreeMap<DocKey, Option<Document>> = BTreeMap::new();
+        let mut changes: BTreeMap<DocKey, Option<Written>> = BTreeMap::new();
         for write in writes {
             rules::check_id(write.key())?;
             if let Write::Create(key, _) = &write {
-                let exists = match staged.get(key) {
-                    Some(document) => document.is_some(),
-                    None => self.load(connection, key)?.current.is_some(),
+                let exists = match changes.get(key) {
+                    Some(change) => change.is_some(),
+                    None => self.load(connection, key)?.current().is_some(),
                 };
                 if exists {
                     return Err(JobError::Refused(PortError::AlreadyExists {
@@ -87,104 +125,148 @@ impl PendingDocuments {
             match write {
                 Write::Create(key, body) | Write::Put(key, body) => {
                     let text = rules::serialise(&key, &body)?;
-                    let document = Document {
-                        body: Rc::new(body),
-                        text: Some(text),
-                    };
-                    staged.insert(key, Some(document));
+                    let body = Arc::new(body);
+                    changes.insert(key, Some(Written { body, text }));
                 }
                 Write::Delete(key) => {
-                    staged.insert(key, None);
+                    changes.insert(key, None);
                 }
             }
         }
         // Loaded before any of them is taken over, since loading can still fail.
-        for key in staged.keys() {
+        for key in changes.keys() {
             self.load(connection, key)?;
         }
-        for (key, document) in staged {
-            if let Some(pending) = self.0.get_mut(&key) {
-                pending.current = document;
-                pending.changed = true;
+        for (key, change) in changes {
+            if let Some(pending) = self.touched.get_mut(&key) {
+                pending.change = Some(change);
             }
         }
         Ok(())
     }
 
-    fn load(&mut self, connection: &Connection, key: &DocKey) -> Result<&Pending, EmbeddedError> {
-        if !self.0.contains_key(key) {
-            let sql = &table::of(key.collection).read_row;
-            let row = connection
-                .prepare_cached(sql)?
-                .query_row([&key.id], |row| {
-                    let body = rules::parse(row.get_ref(1)?.as_bytes()?, key);
-                    Ok((row.get::<_, i64>(0)?, body))
-                })
-                .optional()?;
-            let stored = row
-                .map(|(rowid, body)| Ok::<_, EmbeddedError>((rowid, Rc::new(body?))))
-                .transpose()?;
-            let current = stored.as_ref().map(|(_, body)| Document {
-                body: Rc::clone(body),
-                text: None,
-            });
-            let pending = Pending {
-                stored,
-                current,
-                changed: false,
-            };
-            self.0.insert(key.clone(), pending);
+    fn load(
+        &mut self,
+        connection: &Connection,
+        key: &DocKey,
+    ) -> Result<&mut Pending, EmbeddedError> {
+        match self.touched.entry(key.clone()) {
+            Entry::Occupied(entry) => Ok(entry.into_mut()),
+            Entry::Vacant(entry) => {
+                let recent = self.recent.get(key);
+                let read_before = recent.is_some();
+                let stored = match recent {
+                    Some(row) => Some(row),
+                    None => read(connection, key)?,
+                };
+                Ok(entry.insert(Pending {
+                    stored,
+                    change: None,
+                    read: read_before,
+                }))
+            }
         }
-        // Invariant: inserted above if it was missing.
-        Ok(&self.0[key])
     }
 
     /// Writes everything that changed to the tables, in the order of their keys.
-    pub(crate) fn write_out(&self, connection: &Connection) -> Result<(), EmbeddedError> {
-        let mut changed: Vec<_> = self.0.iter().filter(|(_, p)| p.changed).collect();
-        changed.sort_unstable_by_key(|(key, _)| *key);
-        for (key, pending) in changed {
-            write_one(connection, key, pending)?;
+    pub(crate) fn write_out(&mut self, connection: &Connection) -> Result<(), EmbeddedError> {
+        let changed = self
+            .touched
+            .iter_mut()
+            .filter_map(|(key, pending)| Some((key, &mut pending.stored, pending.change.take()?)));
+        let mut changed: Vec<_> = changed.collect();
+        changed.sort_unstable_by_key(|(key, ..)| *key);
+        for (key, stored, change) in changed {
+            write_one(connection, key, stored, change)?;
         }
         Ok(())
     }
+
+    /// The transaction is committed: what was written is now what is in the tables.
+    pub(crate) fn committed(&mut self) {
+        for (key, pending) in self.touched.drain() {
+            if pending.read {
+                self.recent.note(key, pending.stored);
+            }
+        }
+    }
+
+    /// The transaction was undone, or may have been.
+    pub(crate) fn undone(&mut self) {
+        self.touched.clear();
+        self.recent.clear();
+    }
 }
 
-fn write_one(connection: &Connection, key: &DocKey, pending: &Pending) -> rusqlite::Result<()> {
+fn read(connection: &Connection, key: &DocKey) -> Result<Option<Row>, EmbeddedError> {
+    let sql = &table::of(key.collection).read_row;
+    let row = connection
+        .prepare_cached(sql)?
+        .query_row([&key.id], |row| {
+            let text = row.get_ref(1)?.as_bytes()?;
+            Ok((row.get(0)?, rules::parse(text, key), text.len()))
+        })
+        .optional()?;
+    row.map(|(rowid, body, bytes)| {
+        Ok(Row {
+            rowid,
+            body: Arc::new(body?),
+            bytes,
+        })
+    })
+    .transpose()
+}
+
+/// Brings one row from what is stored to what it is to be.
+fn write_one(
+    connection: &Connection,
+    key: &DocKey,
+    stored: &mut Option<Row>,
+    change: Option<Written>,
+) -> rusqlite::Result<()> {
     let table = table::of(key.collection);
-    let current = pending
-        .current
-        .as_ref()
-        .and_then(|document| Some((&document.body, document.text.as_ref()?)));
-    match (&pending.stored, current) {
-        (None, Some((body, text))) => {
-            let fields: Vec<Field<'_>> = fields_of(key, body).collect();
-            let mut values: Vec<&dyn ToSql> = vec![&key.id, text];
+    *stored = match (stored.take(), change) {
+        (None, Some(Written { body, text })) => {
+            let fields: Vec<Field<'_>> = fields_of(key, &body).collect();
+            let mut values: Vec<&dyn ToSql> = vec![&key.id, &text];
             values.extend(fields.iter().map(|f| f as &dyn ToSql));
             connection
                 .prepare_cached(&table.insert)?
                 .execute(values.as_slice())?;
+            drop(fields);
+            Some(Row {
+                rowid: connection.last_insert_rowid(),
+                body,
+                bytes: text.len(),
+            })
         }
-        (Some((rowid, before)), Some((body, text))) => {
+        (Some(Row { rowid, body, .. }), Some(written)) => {
             let names = key.collection.indexed_fields();
             let (names, fields): (Vec<&str>, Vec<Field<'_>>) = names
                 .iter()
-                .zip(fields_of(key, before).zip(fields_of(key, body)))
+                .zip(fields_of(key, &body).zip(fields_of(key, &written.body)))
                 .filter(|(_, (old, new))| old != new)
                 .map(|(name, (_, new))| (*name, new))
                 .unzip();
-            let mut values: Vec<&dyn ToSql> = vec![text];
+            let mut values: Vec<&dyn ToSql> = vec![&written.text];
             values.extend(fields.iter().map(|f| f as &dyn ToSql));
-            values.push(rowid);
+            values.push(&rowid);
             connection
                 .prepare_cached(&table::update(key.collection, &names))?
                 .execute(values.as_slice())?;
+            drop(fields);
+            Some(Row {
+                rowid,
+                body: written.body,
+                bytes: written.text.len(),
+            })
         }
-        (Some((rowid, _)), None) => {
+        (Some(Row { rowid, .. }), None) => {
             connection.prepare_cached(&table.delete)?.execute([rowid])?;
+            None
         }
-        (None, None) => {}
-    }
+        (None, None) => None,
+    };
     Ok(())
 }
 

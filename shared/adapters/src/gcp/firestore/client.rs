@@ -7,7 +7,7 @@ use firestore::gcloud_sdk::google::firestore::v1::batch_get_documents_request::C
 use firestore::gcloud_sdk::google::firestore::v1::batch_get_documents_response::Result as Got;
 use firestore::gcloud_sdk::google::firestore::v1::run_aggregation_query_request::QueryType as Counted;
 use firestore::gcloud_sdk::google::firestore::v1::run_query_request::QueryType as Asked;
-use firestore::gcloud_sdk::google::firestore::v1::transaction_options::{Mode, ReadWrite};
+use firestore::gcloud_sdk::google::firestore::v1::transaction_options::{Mode, ReadOnly, ReadWrite};
 use firestore::gcloud_sdk::google::firestore::v1::value::ValueType;
 use firestore::gcloud_sdk::google::firestore::v1::{
     BatchGetDocumentsRequest, CommitRequest, Document, RollbackRequest, RunAggregationQueryRequest,
@@ -71,7 +71,10 @@ impl Client {
 
     /// The documents of `names` that exist, as of one moment.
     pub(super) async fn get(&self, names: Vec<String>) -> Result<Vec<Document>, Status> {
-        self.batch_get(names, None).await.map(|(found, _)| found)
+        // Several are read at one time by a transaction that only reads, which locks nothing and
+        // needs no end.
+        let mode = (names.len() > 1).then(|| Mode::ReadOnly(ReadOnly::default()));
+        self.batch_get(names, mode).await.map(|(found, _)| found)
     }
 
     /// Begins a transaction and reads in it; `again` names the one that it tries again.
@@ -80,21 +83,21 @@ impl Client {
         names: Vec<String>,
         again: TransactionId,
     ) -> Result<(Vec<Document>, TransactionId), Status> {
-        let options = TransactionOptions {
-            mode: Some(Mode::ReadWrite(ReadWrite {
-                retry_transaction: again,
-                ..ReadWrite::default()
-            })),
-        };
-        let selector = ConsistencySelector::NewTransaction(options);
-        self.batch_get(names, Some(selector)).await
+        let mode = Mode::ReadWrite(ReadWrite {
+            retry_transaction: again,
+            ..ReadWrite::default()
+        });
+        self.batch_get(names, Some(mode)).await
     }
 
     async fn batch_get(
         &self,
         documents: Vec<String>,
-        consistency_selector: Option<ConsistencySelector>,
+        mode: Option<Mode>,
     ) -> Result<(Vec<Document>, TransactionId), Status> {
+        let consistency_selector = mode.map(|mode| {
+            ConsistencySelector::NewTransaction(TransactionOptions { mode: Some(mode) })
+        });
         let message = BatchGetDocumentsRequest {
             database: self.database(),
             documents,

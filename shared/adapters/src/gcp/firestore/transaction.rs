@@ -1,25 +1,43 @@
-//! One transaction: begin and read in one call, decide, commit; again from the start on a conflict.
+//! One transaction: read, decide, write; again from the start on a conflict.
+//!
+//! As a rule nothing is locked: each write is made under the condition that its document is still as
+//! it was read ([`conditional`]). That suffices where every document read is also written. Else the
+//! server's transaction does it, which locks what it reads ([`locked`]); under contention that is
+//! slow, and a process that dies leaves its locks behind for a while.
 
-use std::collections::HashMap;
+mod conditional;
+mod locked;
+
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use firestore::gcloud_sdk::google::firestore::v1::precondition::ConditionType;
 use firestore::gcloud_sdk::google::firestore::v1::write::Operation;
 use firestore::gcloud_sdk::google::firestore::v1::{Document, Precondition, Write as Stored};
+use firestore::gcloud_sdk::tonic::{Code, Status};
 use oscillink_ports::{Decide, DocKey, MAX_TRANSACTION_WRITES, PortError, Snapshot, Write};
 
-use super::client::{Client, TransactionId};
-use super::error::{is_conflict, is_transient, port_error};
 use super::{Inner, document};
 use crate::gcp::retry::Trying;
 
-/// Why one try did not succeed.
+/// A transaction to run.
+struct Transaction {
+    inner: Arc<Inner>,
+    reads: Vec<DocKey>,
+    /// The full names of `reads`.
+    names: Vec<String>,
+    decide: Decide,
+}
+
+/// Why one try did not succeed. Nothing was written, unless `Finally` says that this is unknown.
 enum Failed {
-    /// Nothing was written; the transaction may be tried again.
-    Again(PortError, TransactionId),
+    /// Others were faster, or the server was away: it may be tried again.
+    Again(PortError),
     /// The transaction's outcome.
     Finally(PortError),
+    /// Conditions do not cover what was read: it needs locks.
+    NeedsLocks,
 }
 
 impl From<PortError> for Failed {
@@ -34,121 +52,99 @@ pub(super) async fn run(
     reads: Vec<DocKey>,
     decide: Decide,
 ) -> Result<(), PortError> {
-    let names = reads
-        .iter()
-        .map(|key| inner.names.of(key))
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut trying = Trying::new(inner.config.transaction);
-    let _turn = tokio::time::timeout_at(trying.deadline(), inner.turns.take(&reads))
+    let names = reads.iter().map(|key| inner.names.of(key));
+    let transaction = Transaction {
+        names: names.collect::<Result<_, _>>()?,
+        reads,
+        decide,
+        inner,
+    };
+    let mut trying = Trying::new(transaction.inner.config.transaction);
+    let turn = transaction.inner.turns.take(&transaction.reads);
+    let _turn = tokio::time::timeout_at(trying.deadline(), turn)
         .await
         .map_err(|_| PortError::unavailable("Firestore: too many transactions on a document"))?;
-    let mut again = TransactionId::new();
+    let mut locks = None;
     loop {
-        let tried = if reads.is_empty() {
-            write_only(&inner, &decide).await
-        } else {
-            read_and_write(&inner, &reads, &names, &decide, again).await
+        let tried = match &mut locks {
+            None => transaction.with_conditions().await,
+            Some(again) => transaction.with_locks(again).await,
         };
         match tried {
             Ok(()) => return Ok(()),
             Err(Failed::Finally(error)) => return Err(error),
-            Err(Failed::Again(error, transaction)) => {
+            Err(Failed::NeedsLocks) => locks = Some(Vec::new()),
+            Err(Failed::Again(error)) => {
                 tracing::debug!(%error, "a transaction is tried again");
-                again = transaction;
                 if !trying.again().await {
-                    return Err(error);
+                    // What kept losing is not the caller's fault, whatever the code.
+                    return Err(PortError::unavailable(error));
                 }
             }
         }
     }
 }
 
-async fn write_only(inner: &Inner, decide: &Decide) -> Result<(), Failed> {
-    let writes = encode(inner, decided(decide, &Snapshot::default())?)?;
-    if writes.is_empty() {
-        return Ok(());
-    }
-    commit(inner, writes, TransactionId::new()).await
-}
-
-async fn read_and_write(
-    inner: &Inner,
-    reads: &[DocKey],
-    names: &[String],
-    decide: &Decide,
-    again: TransactionId,
-) -> Result<(), Failed> {
-    let begun = inner.client.begin_and_get(names.to_vec(), again).await;
-    let (found, transaction) = begun.map_err(|status| {
-        let error = port_error("transaction begin", &status);
-        if is_transient(&status) {
-            Failed::Again(error, TransactionId::new())
-        } else {
-            Failed::Finally(error)
+impl Transaction {
+    /// What was found, under its keys.
+    fn snapshot(&self, found: Vec<Document>) -> Result<Snapshot, PortError> {
+        let names = self.names.iter().map(String::as_str);
+        let keys: HashMap<&str, &DocKey> = names.zip(&self.reads).collect();
+        let mut documents = Vec::with_capacity(found.len());
+        for found in found {
+            if let Some(key) = keys.get(found.name.as_str()) {
+                documents.push(((*key).clone(), document::decode(key, found)?));
+            }
         }
-    })?;
-    let open = Open {
-        client: Arc::clone(&inner.client),
-        transaction: Some(transaction),
-    };
-    let snapshot = snapshot(reads, names, found)?;
-    let writes = encode(inner, decided(decide, &snapshot)?)?;
-    if writes.is_empty() {
-        return Ok(());
+        Ok(Snapshot::new(documents))
     }
-    commit(inner, writes, open.close()).await
-}
 
-/// The documents that were found, under their keys.
-fn snapshot(
-    reads: &[DocKey],
-    names: &[String],
-    found: Vec<Document>,
-) -> Result<Snapshot, PortError> {
-    let keys: HashMap<&str, &DocKey> = names.iter().map(String::as_str).zip(reads).collect();
-    let mut documents = Vec::with_capacity(found.len());
-    for found in found {
-        if let Some(key) = keys.get(found.name.as_str()) {
-            documents.push(((*key).clone(), document::decode(key, found)?));
+    fn decided(&self, snapshot: &Snapshot) -> Result<Vec<Write>, PortError> {
+        let decided = catch_unwind(AssertUnwindSafe(|| (self.decide)(snapshot)));
+        let writes = decided.map_err(|_| PortError::Refused {
+            detail: "the transaction's decision panicked".to_owned(),
+        })?;
+        if writes.len() > MAX_TRANSACTION_WRITES {
+            return Err(PortError::Refused {
+                detail: format!(
+                    "{} writes are more than the {MAX_TRANSACTION_WRITES} of a transaction",
+                    writes.len()
+                ),
+            });
         }
+        Ok(writes)
     }
-    Ok(Snapshot::new(documents))
-}
 
-fn decided(decide: &Decide, snapshot: &Snapshot) -> Result<Vec<Write>, PortError> {
-    catch_unwind(AssertUnwindSafe(|| decide(snapshot))).map_err(|_| PortError::Refused {
-        detail: "the transaction's decision panicked".to_owned(),
-    })
-}
-
-fn encode(inner: &Inner, writes: Vec<Write>) -> Result<Vec<Stored>, PortError> {
-    if writes.len() > MAX_TRANSACTION_WRITES {
-        return Err(PortError::Refused {
-            detail: format!(
-                "{} writes are more than the {MAX_TRANSACTION_WRITES} of a transaction",
-                writes.len()
-            ),
-        });
-    }
-    writes
-        .into_iter()
-        .map(|write| {
-            let name = inner.names.of(write.key())?;
-            let absent = Precondition {
-                condition_type: Some(ConditionType::Exists(false)),
+    fn encode(&self, writes: Vec<Write>) -> Result<Vec<Stored>, PortError> {
+        let mut seen = HashSet::new();
+        let encoded = writes.into_iter().map(|write| {
+            let name = self.inner.names.of(write.key())?;
+            let first = seen.insert(name.clone());
+            let mut condition = None;
+            let operation = match write {
+                Write::Create(key, body) => {
+                    condition = Some(ConditionType::Exists(false));
+                    update(name, &key, &body)?
+                }
+                Write::Put(key, body) => update(name, &key, &body)?,
+                Write::Delete(_) => Operation::Delete(name),
             };
-            let (operation, current_document) = match write {
-                Write::Create(key, body) => (update(name, &key, &body)?, Some(absent)),
-                Write::Put(key, body) => (update(name, &key, &body)?, None),
-                Write::Delete(_) => (Operation::Delete(name), None),
-            };
+            if !first && condition.is_some() {
+                // The service would look at the document as it was before the transaction.
+                return Err(PortError::Refused {
+                    detail: "a document is created by a transaction that writes it before".into(),
+                });
+            }
             Ok(Stored {
                 operation: Some(operation),
-                current_document,
+                current_document: condition.map(|condition| Precondition {
+                    condition_type: Some(condition),
+                }),
                 ..Stored::default()
             })
-        })
-        .collect()
+        });
+        encoded.collect()
+    }
 }
 
 fn update(name: String, key: &DocKey, body: &serde_json::Value) -> Result<Operation, PortError> {
@@ -159,47 +155,19 @@ fn update(name: String, key: &DocKey, body: &serde_json::Value) -> Result<Operat
     }))
 }
 
-async fn commit(
-    inner: &Inner,
-    writes: Vec<Stored>,
-    transaction: TransactionId,
-) -> Result<(), Failed> {
-    let committed = inner.client.commit(writes, transaction.clone()).await;
-    committed.map_err(|status| {
-        let error = port_error("commit", &status);
-        if is_conflict(&status) {
-            // What kept losing is not the caller's fault, whatever the code.
-            Failed::Again(PortError::unavailable(error), transaction)
-        } else {
-            // Also when there was no answer: it may have happened.
-            Failed::Finally(error)
-        }
-    })
-}
-
-/// A transaction that the server holds. Dropped, it is rolled back in the background, so that the
-/// server does not keep others waiting until it expires.
-struct Open {
-    client: Arc<Client>,
-    transaction: Option<TransactionId>,
-}
-
-impl Open {
-    /// Hands the transaction over to its commit.
-    fn close(mut self) -> TransactionId {
-        self.transaction.take().unwrap_or_default()
+/// The full name of the document that a write is of.
+fn name_of(write: &Stored) -> &str {
+    match &write.operation {
+        Some(Operation::Update(document)) => &document.name,
+        Some(Operation::Delete(name)) => name,
+        _ => "",
     }
 }
 
-impl Drop for Open {
-    fn drop(&mut self) {
-        if let Some(transaction) = self.transaction.take() {
-            let client = Arc::clone(&self.client);
-            tokio::spawn(async move {
-                if let Err(status) = client.rollback(transaction).await {
-                    tracing::debug!(%status, "a transaction was left to expire");
-                }
-            });
-        }
-    }
+/// Whether a commit that got this answer has certainly not happened and may be tried with fresh
+/// reads: it lost against another, or its transaction is gone (expired, or the server restarted).
+fn is_conflict(status: &Status) -> bool {
+    let expired =
+        status.code() == Code::InvalidArgument && status.message().contains("transaction");
+    status.code() == Code::Aborted || expired
 }

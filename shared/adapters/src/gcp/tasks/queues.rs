@@ -58,10 +58,10 @@ impl CloudTasksQueue {
     /// A call failed; what was made stays, and calling again goes on.
     pub async fn ensure_queues(
         &self,
-        queues: impl IntoIterator<Item = (QueueName, QueueLimits)> + Send,
+        queues: &[(QueueName, QueueLimits)],
     ) -> Result<(), GcpError> {
         for (queue, limits) in queues {
-            let made = ensure(&self.inner, queue, limits).await;
+            let made = ensure(&self.inner, *queue, *limits).await;
             made.map_err(|failure| GcpError::SetUp {
                 what: format!("queue {queue}"),
                 source: failure.into(),

@@ -1,6 +1,6 @@
-//! What the API's answers mean to the port.
+//! What answers of a gRPC service mean.
 
-use firestore::gcloud_sdk::tonic::{Code, Status};
+use gcloud_sdk::tonic::{Code, Status};
 use oscillink_ports::PortError;
 
 /// Whether a call that changes nothing may be made again after this answer.
@@ -15,14 +15,6 @@ pub(super) fn is_transient(status: &Status) -> bool {
             | Code::ResourceExhausted
             | Code::Unknown
     )
-}
-
-/// Whether a commit that got this answer has certainly not happened and may be tried with fresh
-/// reads: it lost against another, or its transaction is gone (expired, or the server restarted).
-pub(super) fn is_conflict(status: &Status) -> bool {
-    let expired =
-        status.code() == Code::InvalidArgument && status.message().contains("transaction");
-    status.code() == Code::Aborted || expired
 }
 
 /// The answer in the port's terms.

@@ -1,0 +1,129 @@
+//! Clients that take without giving: idle, slow, never reading. Others keep their latency.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::{Server, matrix, ok};
+
+/// Fewer than the 1,024 open files that a shell usually allows this process.
+const IDLE: usize = 900;
+/// Memory of one idle connection, KiB.
+const KIB_EACH: u64 = 16;
+
+/// The median time of a small settle, one after the other.
+fn latency(server: &Server) -> Duration {
+    let request = json!({"Y": matrix(20, 8)});
+    let mut times: Vec<_> = (0..15)
+        .map(|_| {
+            let begun = Instant::now();
+            ok(server.post("/v1/settle").json(&request).send().unwrap());
+            begun.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+fn idle_clients(count: usize) {
+    let server = Server::start();
+    let before = latency(&server);
+    let memory = server.rss_kib();
+    let open: Vec<_> = (0..count)
+        .map(|_| TcpStream::connect(server.addr()).unwrap())
+        .collect();
+    // Half of them have used their connection, the others never spoke.
+    for mut stream in open.iter().step_by(2) {
+        stream
+            .write_all(b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n")
+            .unwrap();
+    }
+    for mut stream in open.iter().step_by(2) {
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).unwrap();
+        assert_eq!(&first, b"HTTP/1.1 200");
+    }
+    let after = latency(&server);
+    let grown = server.rss_kib().saturating_sub(memory);
+    println!("{count} idle: {before:?} before, {after:?} after, {grown} KiB");
+    assert!(
+        after < before * 5 + Duration::from_millis(50),
+        "{before:?}, then {after:?}"
+    );
+    let bound = KIB_EACH * count as u64 + 8 * 1024;
+    assert!(grown < bound, "{grown} KiB for {count} connections");
+    drop(open);
+}
+
+#[test]
+fn idle_clients_cost_little() {
+    idle_clients(IDLE);
+}
+
+/// The number that the service is to bear. Run with `ulimit -n 20000`.
+#[test]
+#[ignore = "needs 10,000 open files in this process: ulimit -n 20000"]
+fn ten_thousand_idle_clients_cost_little() {
+    idle_clients(10_000);
+}
+
+#[test]
+fn slow_clients_do_not_hold_up_others() {
+    let server = Server::start();
+    let before = latency(&server);
+    let mut slow: Vec<_> = (0..200)
+        .map(|_| TcpStream::connect(server.addr()).unwrap())
+        .collect();
+    let head = format!(
+        "POST /v1/settle HTTP/1.1\r\nhost: a\r\nx-api-key: {}\r\ncontent-length: 60000000\r\n\r\n",
+        server.key
+    );
+    for (index, stream) in slow.iter_mut().enumerate() {
+        // Some never finish their headers, others never their body.
+        let sent = if index % 2 == 0 { &head[..20] } else { &head };
+        stream.write_all(sent.as_bytes()).unwrap();
+    }
+    for round in 0..5 {
+        for stream in &mut slow {
+            // The server may have given up on it.
+            let _ = stream.write_all(if round == 0 { b"x" } else { b" " });
+        }
+        let now = latency(&server);
+        assert!(
+            now < before * 5 + Duration::from_millis(50),
+            "{before:?}, then {now:?}"
+        );
+    }
+}
+
+#[test]
+fn clients_that_do_not_read_their_answers_cost_little() {
+    let server = Server::start();
+    let id = server.submit(
+        "settle",
+        &json!({"Y": matrix(4_000, 128), "options": {"array": "u"}}),
+    );
+    assert_eq!(server.ended(&id)["status"], "done");
+    let request = format!(
+        "GET /v1/jobs/{id}/result?array=u HTTP/1.1\r\nhost: a\r\nx-api-key: {}\r\n\r\n",
+        server.key
+    );
+    let before = latency(&server);
+    let memory = server.rss_kib();
+    let mut open = Vec::new();
+    for _ in 0..40 {
+        let mut stream = TcpStream::connect(server.addr()).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        open.push(stream);
+    }
+    let after = latency(&server);
+    assert!(
+        after < before * 5 + Duration::from_millis(50),
+        "{before:?}, then {after:?}"
+    );
+    let grown = server.rss_kib().saturating_sub(memory);
+    assert!(grown < 200 * 1024, "{grown} KiB for 40 answers of 2 MB");
+    drop(open);
+}

@@ -1,0 +1,6 @@
+//! Handlers: extract, check, call, map.
+
+pub mod pages;
+pub mod pairing;
+pub mod portal;
+pub mod webhook;

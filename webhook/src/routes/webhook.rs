@@ -1,0 +1,56 @@
+//! `POST /stripe/webhook`: the signature is checked over the raw bytes, the event stored as it came,
+//! and only then acknowledged. What it means is found out later.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use oscillink_engine::Recorded;
+use serde_json::{Value, json};
+
+use crate::error::Problem;
+use crate::event::Envelope;
+use crate::signature::verify;
+use crate::state::Billing;
+
+/// 200: stored, whatever it says. 400: not Stripe's, or of the other mode. 503: not stored, and
+/// Stripe sends it again.
+pub async fn receive(
+    State(billing): State<Billing>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Value>, Problem> {
+    let config = billing.config();
+    let header = headers
+        .get("stripe-signature")
+        .and_then(|value| value.to_str().ok());
+    let now = billing.engine().now();
+    let secrets = &config.webhook_secrets;
+    if let Err(error) = verify(header, &body, secrets, now, config.tolerance_ms) {
+        billing.count("bad_signature");
+        return Err(error.into());
+    }
+    let raw = std::str::from_utf8(&body)
+        .map_err(|_| Problem::Invalid("the event is not UTF-8".to_owned()))?;
+    let envelope = Envelope::of(raw);
+    if envelope
+        .livemode
+        .is_some_and(|mode| mode != config.livemode)
+    {
+        billing.count("wrong_mode");
+        let wants = if config.livemode { "live" } else { "test" };
+        let detail = format!("this endpoint takes events of {wants} mode only");
+        return Err(Problem::Invalid(detail));
+    }
+    let recorded = billing
+        .engine()
+        .record_webhook_event(&envelope.id, &envelope.event_type, raw)
+        .await
+        .inspect_err(|_| billing.count("store_failed"))?;
+    let known = matches!(recorded, Recorded::Known(_));
+    billing.count(if known { "duplicate" } else { "received" });
+    billing.arrived().notify_one();
+    Ok(Json(
+        json!({ "received": true, "id": envelope.id, "duplicate": known }),
+    ))
+}
