@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     reason = "helpers of tests state expectations as tests do"
 )]
+#![allow(clippy::print_stdout, reason = "a test may tell its figures")]
 
 mod anywhere;
 mod api_batch;

@@ -1,5 +1,10 @@
 //! Deliveries as stories: the worker's own routes over an engine in memory.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests state expectations as tests do"
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,9 +22,7 @@ use oscillink_telemetry::Metrics;
 use oscillink_testkit::{
     Faults, ManualClock, MemoryBlobs, MemoryBus, MemoryQueue, MemoryStore, SeededEntropy,
 };
-use oscillink_wire::{
-    Format, Operation, Parameters, SizeLimits, encode_payload, parse,
-};
+use oscillink_wire::{Format, Operation, Parameters, SizeLimits, encode_payload, parse};
 use oscillink_worker::{InProcess, NotAuthorised, PushAuth, Worker, WorkerConfig, router};
 use tower::ServiceExt as _;
 

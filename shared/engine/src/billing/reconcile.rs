@@ -151,7 +151,7 @@ impl Engine {
                 drift,
                 DriftKind::Meter,
                 key_id,
-                &now.month(),
+                now.month(),
                 &expected,
                 found,
             );

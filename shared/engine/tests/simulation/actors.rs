@@ -98,7 +98,7 @@ fn submission(world: &Shared, client: usize, round: usize) -> Submission {
     let (key_id, limits) = world.keys[client % 2].clone();
     // Clients in pairs use the same idempotency keys, as a client does that tries again.
     let name = format!("{}-{round}", client / 4 * 4 + client % 2);
-    let kind = if round % 2 == 0 {
+    let kind = if round.is_multiple_of(2) {
         JobKind::Settle
     } else {
         JobKind::Diffusion

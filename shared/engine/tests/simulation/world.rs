@@ -150,8 +150,7 @@ impl World {
             tally.note("blobs written", shared.blobs.names().len() as u64);
         }
         invariants::check_end(&shared);
-        let tally = shared.tally.borrow().clone();
-        tally
+        shared.tally.borrow().clone()
     }
 }
 
@@ -305,9 +304,6 @@ fn crash(shared: &Shared, scheduler: &mut Scheduler<'_>) {
     }
     if scheduler.crash(process) > 0 {
         shared.note(what);
-    }
-    if process == CLIENTS {
-        return;
     }
 }
 

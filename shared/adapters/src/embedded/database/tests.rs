@@ -138,6 +138,8 @@ async fn callers_wait_when_too_many_wait() {
     let folder = tempfile::tempdir().unwrap();
     let config = DatabaseConfig {
         max_waiting: 2,
+        // A batch could hold what finds no room in the line.
+        max_batch: 1,
         ..DatabaseConfig::default()
     };
     let database = Database::open(&folder.path().join("test.db"), &config, None).unwrap();
