@@ -107,7 +107,7 @@ async fn submission(
         mut share,
         ..
     } = body;
-    let request = parsed.request;
+    let request = parsed.request.or_all_arrays();
     let (n, d) = (request.n(), request.d());
     let memory_bytes = request.estimated_memory_bytes(app.inline().threads());
     // The request and its encoding.

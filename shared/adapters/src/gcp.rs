@@ -27,7 +27,7 @@ pub use firestore::FirestoreStore;
 pub use oidc::{OidcConfig, OidcError, OidcVerifier};
 pub use pubsub::PubSubBus;
 pub use retry::Tries;
-pub use tasks::CloudTasksQueue;
+pub use tasks::{CloudTasksQueue, queue_limits};
 
 /// Time for checking a token, the fetching of keys included.
 const OIDC_TIMEOUT: Duration = Duration::from_secs(5);
@@ -65,7 +65,7 @@ pub async fn connect(config: GcpConfig) -> Result<Gcp, GcpError> {
     let queue = CloudTasksQueue::connect(config.tasks).await?;
     if emulated_queues {
         let all = QueueName::ALL.iter();
-        let queues: Vec<_> = all.map(|name| (*name, tasks::limits(*name))).collect();
+        let queues: Vec<_> = all.map(|name| (*name, queue_limits(*name))).collect();
         queue.ensure_queues(&queues).await?;
     }
     let emulated_bus = config.pubsub.emulator.is_some();

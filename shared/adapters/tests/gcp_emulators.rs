@@ -15,7 +15,7 @@ use gcp_support::Bench;
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let bench = Bench::new();
-    let mut trials = Vec::new();
+    let mut trials = gcp_support::infra::trials();
     trials.extend(gcp_support::store::trials(&bench));
     trials.extend(gcp_support::quota::trials(&bench));
     trials.extend(gcp_support::queue::trials(&bench));

@@ -213,6 +213,16 @@ impl SolveRequest {
         &self.settle
     }
 
+    /// This request with every array in its answer, unless it names those that it wants: a job's
+    /// result may be asked for any array later.
+    #[must_use]
+    pub fn or_all_arrays(mut self) -> Self {
+        if self.answer.arrays.is_empty() {
+            self.answer.arrays = ArrayName::ALL.into_iter().collect();
+        }
+        self
+    }
+
     /// What the answer should hold.
     #[must_use]
     pub fn answer(&self) -> &AnswerOptions {
