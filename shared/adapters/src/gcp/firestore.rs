@@ -101,7 +101,9 @@ impl Store for FirestoreStore {
     async fn get(&self, key: &DocKey) -> Result<Option<Value>, PortError> {
         let name = self.inner.names.of(key)?;
         let found = self
-            .reading("Firestore get", || self.inner.client.get(vec![name.clone()]))
+            .reading("Firestore get", || {
+                self.inner.client.get(vec![name.clone()])
+            })
             .await?;
         let document = found.into_iter().next();
         document

@@ -135,7 +135,10 @@ mod tests {
             verifier().check_account(&claims)
         };
         let ours = "tasks@p.iam.gserviceaccount.com";
-        assert_eq!(check(json!({"email": ours, "email_verified": true})), Ok(()));
+        assert_eq!(
+            check(json!({"email": ours, "email_verified": true})),
+            Ok(())
+        );
         for other in [
             json!({}),
             json!({"email": ours}),
@@ -144,19 +147,31 @@ mod tests {
             json!({"email_verified": true}),
             json!({"email": "other@p.iam.gserviceaccount.com", "email_verified": true}),
         ] {
-            assert!(matches!(check(other.clone()), Err(OidcError::Invalid(_))), "{other}");
+            assert!(
+                matches!(check(other.clone()), Err(OidcError::Invalid(_))),
+                "{other}"
+            );
         }
     }
 
     #[tokio::test]
     async fn what_is_no_token_is_told_without_fetching_keys() {
-        for missing in [None, Some(""), Some("Bearer "), Some("Basic dTpw"), Some("token")] {
+        for missing in [
+            None,
+            Some(""),
+            Some("Bearer "),
+            Some("Basic dTpw"),
+            Some("token"),
+        ] {
             let told = verifier().verify(missing).await;
             assert_eq!(told, Err(OidcError::Missing), "{missing:?}");
         }
         for invalid in ["Bearer x", "Bearer a.b.c", "bearer e30.e30.", "Bearer ..."] {
             let told = verifier().verify(Some(invalid)).await;
-            assert!(matches!(told, Err(OidcError::Invalid(_))), "{invalid}: {told:?}");
+            assert!(
+                matches!(told, Err(OidcError::Invalid(_))),
+                "{invalid}: {told:?}"
+            );
         }
     }
 }

@@ -20,7 +20,7 @@ use oscillink_domain::QueueName;
 use oscillink_ports::{PortError, QueueStats, Task, TaskQueue};
 use tokio::sync::Semaphore;
 
-pub(super) use queues::limits;
+pub use queues::queue_limits;
 
 use super::config::TasksConfig;
 use super::error::{GcpError, connect_error};

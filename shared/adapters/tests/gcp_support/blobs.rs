@@ -57,14 +57,24 @@ pub fn trials(bench: &Arc<Bench>) -> Vec<Trial> {
         trial(bench, "blob::names_lie_behind_the_prefix", nothing, |()| {
             names_lie_behind_the_prefix()
         }),
-        trial(bench, "blob::damage_is_noticed", nothing, |()| damage_is_noticed()),
-        trial(bench, "blob::passing_failures_pass", nothing, |()| passing_failures_pass()),
-        trial(bench, "blob::a_lost_answer_leaves_the_first_bytes", nothing, |()| {
-            a_lost_answer_leaves_the_first_bytes()
+        trial(bench, "blob::damage_is_noticed", nothing, |()| {
+            damage_is_noticed()
         }),
-        trial(bench, "blob::a_server_that_hangs_is_given_up", nothing, |()| {
-            a_server_that_hangs_is_given_up()
+        trial(bench, "blob::passing_failures_pass", nothing, |()| {
+            passing_failures_pass()
         }),
+        trial(
+            bench,
+            "blob::a_lost_answer_leaves_the_first_bytes",
+            nothing,
+            |()| a_lost_answer_leaves_the_first_bytes(),
+        ),
+        trial(
+            bench,
+            "blob::a_server_that_hangs_is_given_up",
+            nothing,
+            |()| a_server_that_hangs_is_given_up(),
+        ),
     ]);
     trials
 }
@@ -106,7 +116,10 @@ async fn passing_failures_pass() {
     server.fail_with(&[Fault::Refuse; 3]);
     let before = server.requests();
     let read = blobs.get("a").await;
-    assert!(matches!(read, Err(PortError::Unavailable { .. })), "{read:?}");
+    assert!(
+        matches!(read, Err(PortError::Unavailable { .. })),
+        "{read:?}"
+    );
     assert_eq!(server.requests() - before, 3);
     server.fail_with(&[Fault::LoseAnswer]);
     blobs.delete("a").await.unwrap();
@@ -119,7 +132,10 @@ async fn a_lost_answer_leaves_the_first_bytes() {
     let blobs = ObjectBlobs::connect(config(&server)).unwrap();
     server.fail_with(&[Fault::LoseAnswer]);
     let created = blobs.create("a", BYTES).await;
-    assert!(matches!(created, Err(PortError::AlreadyExists { .. })), "{created:?}");
+    assert!(
+        matches!(created, Err(PortError::AlreadyExists { .. })),
+        "{created:?}"
+    );
     assert_eq!(blobs.get("a").await.unwrap(), BYTES);
 }
 
@@ -134,6 +150,13 @@ async fn a_server_that_hangs_is_given_up() {
     server.fail_with(&[Fault::Hang(Duration::from_secs(20)); 2]);
     let began = Instant::now();
     let read = blobs.get("a").await;
-    assert!(matches!(read, Err(PortError::Unavailable { .. })), "{read:?}");
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(
+        matches!(read, Err(PortError::Unavailable { .. })),
+        "{read:?}"
+    );
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
 }

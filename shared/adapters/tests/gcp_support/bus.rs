@@ -59,28 +59,53 @@ pub fn trials(bench: &Arc<Bench>) -> Vec<Trial> {
     );
     let pubsub = |bench: &Bench| bench.pubsub();
     trials.extend([
-        trial(bench, "bus::an_ephemeral_subscription_goes_with_its_process", pubsub, |address| {
-            an_ephemeral_subscription_goes_with_its_process(address)
-        }),
-        trial(bench, "bus::what_was_not_handled_goes_to_the_next_process", pubsub, |address| {
-            what_was_not_handled_goes_to_the_next_process(address)
-        }),
-        trial(bench, "bus::processes_share_a_subscription", pubsub, |address| {
-            processes_share_a_subscription(address)
-        }),
-        trial(bench, "bus::a_second_handler_is_refused", pubsub, |address| {
-            a_second_handler_is_refused(address)
-        }),
-        trial(bench, "bus::slow_and_panicking_handlers_have_refused", pubsub, |address| {
-            slow_and_panicking_handlers_have_refused(address)
-        }),
-        trial(bench, "bus::what_is_no_event_is_set_aside", pubsub, |address| {
-            what_is_no_event_is_set_aside(address)
-        }),
+        trial(
+            bench,
+            "bus::an_ephemeral_subscription_goes_with_its_process",
+            pubsub,
+            |address| an_ephemeral_subscription_goes_with_its_process(address),
+        ),
+        trial(
+            bench,
+            "bus::what_was_not_handled_goes_to_the_next_process",
+            pubsub,
+            |address| what_was_not_handled_goes_to_the_next_process(address),
+        ),
+        trial(
+            bench,
+            "bus::processes_share_a_subscription",
+            pubsub,
+            |address| processes_share_a_subscription(address),
+        ),
+        trial(
+            bench,
+            "bus::a_second_handler_is_refused",
+            pubsub,
+            |address| a_second_handler_is_refused(address),
+        ),
+        trial(
+            bench,
+            "bus::slow_and_panicking_handlers_have_refused",
+            pubsub,
+            |address| slow_and_panicking_handlers_have_refused(address),
+        ),
+        trial(
+            bench,
+            "bus::what_is_no_event_is_set_aside",
+            pubsub,
+            |address| what_is_no_event_is_set_aside(address),
+        ),
     ]);
-    trials.push(trial(bench, "bus::experiment", pubsub, |address| experiment(address)));
+    trials.push(trial(bench, "bus::experiment", pubsub, |address| {
+        experiment(address)
+    }));
     let own = |_: &Bench| Emulator::pubsub();
-    trials.push(trial(bench, "bus::recovers_from_a_restart", own, recovers_from_a_restart));
+    trials.push(trial(
+        bench,
+        "bus::recovers_from_a_restart",
+        own,
+        recovers_from_a_restart,
+    ));
     trials
 }
 
@@ -89,7 +114,13 @@ fn events(count: usize) -> Vec<Event> {
         let mut id = [0; 16];
         id[..8].copy_from_slice(&unique_number().to_le_bytes());
         let id = EventId::from_random(id);
-        Event::new(id, "job.completed", Timestamp::from_millis(0), "test", json!({"n": n}))
+        Event::new(
+            id,
+            "job.completed",
+            Timestamp::from_millis(0),
+            "test",
+            json!({"n": n}),
+        )
     };
     (0..count).map(event).collect()
 }
@@ -106,7 +137,11 @@ async fn publish(bus: &PubSubBus, events: &[Event]) {
 
 /// The subscriptions of the emulator's project, as JSON text.
 fn subscriptions(address: &str, project: &str) -> String {
-    get(address, &format!("/v1/projects/{project}/subscriptions?pageSize=100")).unwrap()
+    get(
+        address,
+        &format!("/v1/projects/{project}/subscriptions?pageSize=100"),
+    )
+    .unwrap()
 }
 
 /// It is there while the process subscribes, and not after its shutdown; a durable one stays.
@@ -115,7 +150,9 @@ async fn an_ephemeral_subscription_goes_with_its_process(address: String) {
     let bus = connect(&address, &project).await;
     for (name, ephemeral) in [("passing", true), ("staying", false)] {
         let handler = Handler::accepting(KEY);
-        bus.subscribe(TOPIC, name, ephemeral, handler).await.unwrap();
+        bus.subscribe(TOPIC, name, ephemeral, handler)
+            .await
+            .unwrap();
     }
     let during = subscriptions(&address, &project);
     assert!(during.contains("job-events.passing.") && during.contains("job-events.staying"));
@@ -130,7 +167,9 @@ async fn what_was_not_handled_goes_to_the_next_process(address: String) {
     let project = project();
     let events = events(6);
     let first = connect(&address, &project).await;
-    let refusing = Handler::new(KEY, |received, _| received.event.data["n"].as_u64() < Some(2));
+    let refusing = Handler::new(KEY, |received, _| {
+        received.event.data["n"].as_u64() < Some(2)
+    });
     // Refuses without end: it goes before it has refused too often.
     let patient = PubSubBus::connect(PubSubConfig {
         emulator: Some(address.clone()),
@@ -140,16 +179,41 @@ async fn what_was_not_handled_goes_to_the_next_process(address: String) {
         ..PubSubConfig::new(&project)
     });
     let patient = patient.await.unwrap();
-    patient.subscribe(TOPIC, "shared", false, refusing.clone()).await.unwrap();
+    patient
+        .subscribe(TOPIC, "shared", false, refusing.clone())
+        .await
+        .unwrap();
     publish(&first, &events).await;
     refusing.wait_for_received(5).await;
     assert!(patient.shutdown(SHUTDOWN).await);
     assert_eq!(refusing.accepted(), ids(&events[..2]));
-    for _ in 0..3 { tokio::time::sleep(Duration::from_secs(3)).await;
-    eprintln!("pull {:?}", post(&address, &format!("/v1/projects/{project}/subscriptions/job-events.shared:pull"), r#"{"maxMessages":10,"returnImmediately":true}"#)); }
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        eprintln!(
+            "pull {:?}",
+            post(
+                &address,
+                &format!("/v1/projects/{project}/subscriptions/job-events.shared:pull"),
+                r#"{"maxMessages":10,"returnImmediately":true}"#
+            )
+        );
+    }
     let accepting = Handler::accepting(KEY);
-    first.subscribe(TOPIC, "shared", false, accepting.clone()).await.unwrap();
-    for _ in 0..20 { tokio::time::sleep(Duration::from_secs(1)).await; eprintln!("got {:?}", accepting.received().iter().map(|r| r.event.data["n"].clone()).collect::<Vec<_>>()); }
+    first
+        .subscribe(TOPIC, "shared", false, accepting.clone())
+        .await
+        .unwrap();
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        eprintln!(
+            "got {:?}",
+            accepting
+                .received()
+                .iter()
+                .map(|r| r.event.data["n"].clone())
+                .collect::<Vec<_>>()
+        );
+    }
     accepting.wait_for_accepted(4).await;
     assert_eq!(accepting.accepted(), ids(&events[2..]));
 }
@@ -161,7 +225,9 @@ async fn processes_share_a_subscription(address: String) {
     for _ in 0..2 {
         let bus = connect(&address, &project).await;
         let handler = Handler::accepting(KEY);
-        bus.subscribe(TOPIC, "shared", false, handler.clone()).await.unwrap();
+        bus.subscribe(TOPIC, "shared", false, handler.clone())
+            .await
+            .unwrap();
         processes.push((bus, handler));
     }
     let events = events(20);
@@ -183,8 +249,13 @@ async fn a_second_handler_is_refused(address: String) {
     let subscribe = || bus.subscribe(TOPIC, "mine", false, Handler::accepting(KEY));
     subscribe().await.unwrap();
     let second = subscribe().await;
-    assert!(matches!(second, Err(PortError::AlreadyExists { .. })), "{second:?}");
-    let named = bus.subscribe(TOPIC, "a b c", false, Handler::accepting(KEY)).await;
+    assert!(
+        matches!(second, Err(PortError::AlreadyExists { .. })),
+        "{second:?}"
+    );
+    let named = bus
+        .subscribe(TOPIC, "a b c", false, Handler::accepting(KEY))
+        .await;
     assert!(matches!(named, Err(PortError::Refused { .. })), "{named:?}");
 }
 
@@ -215,7 +286,9 @@ async fn slow_and_panicking_handlers_have_refused(address: String) {
     let bus = bus.await.unwrap();
     let handler = Handler::accepting(KEY);
     let troubled = Arc::new(Troubled(handler.clone()));
-    bus.subscribe(TOPIC, "troubled", false, troubled).await.unwrap();
+    bus.subscribe(TOPIC, "troubled", false, troubled)
+        .await
+        .unwrap();
     let events = events(1);
     publish(&bus, &events).await;
     handler.wait_for_received(3).await;
@@ -227,7 +300,9 @@ async fn what_is_no_event_is_set_aside(address: String) {
     let project = project();
     let bus = connect(&address, &project).await;
     let handler = Handler::accepting(KEY);
-    bus.subscribe(TOPIC, "reader", false, handler.clone()).await.unwrap();
+    bus.subscribe(TOPIC, "reader", false, handler.clone())
+        .await
+        .unwrap();
     let path = format!("/v1/projects/{project}/topics/job-events:publish");
     let foreign = format!(r#"{{"messages":[{{"data":"e30=","orderingKey":"{KEY}"}}]}}"#);
     let published = post(&address, &path, &foreign).unwrap();
@@ -237,20 +312,26 @@ async fn what_is_no_event_is_set_aside(address: String) {
     handler.wait_for_accepted(2).await;
     assert_eq!(handler.accepted(), ids(&events));
     // What is left of it is in the dead letters, as it came.
-    let pull = format!("/v1/projects/{project}/subscriptions/job-events-dead-letter.dead-letters:pull");
+    let pull =
+        format!("/v1/projects/{project}/subscriptions/job-events-dead-letter.dead-letters:pull");
     let letter = eventually("a dead letter", || async {
         let pulled = post(&address, &pull, r#"{"maxMessages":1}"#).unwrap();
         pulled.contains("ackId").then_some(pulled)
     });
     let letter = letter.await;
-    assert!(letter.contains("e30=") && letter.contains(DEAD_LETTER_SUBSCRIPTION), "{letter}");
+    assert!(
+        letter.contains("e30=") && letter.contains(DEAD_LETTER_SUBSCRIPTION),
+        "{letter}"
+    );
 }
 
 /// An emulator that comes back empty: what is published from then on arrives, with the same bus.
 async fn recovers_from_a_restart(mut emulator: Emulator) {
     let bus = connect(&emulator.address(), &project()).await;
     let handler = Handler::accepting(KEY);
-    bus.subscribe(TOPIC, "steady", false, handler.clone()).await.unwrap();
+    bus.subscribe(TOPIC, "steady", false, handler.clone())
+        .await
+        .unwrap();
     let before = events(1);
     publish(&bus, &before).await;
     handler.wait_for_accepted(1).await;
@@ -267,32 +348,74 @@ async fn recovers_from_a_restart(mut emulator: Emulator) {
 }
 
 async fn experiment(address: String) {
+    use google_cloud_auth::credentials::anonymous;
     use google_cloud_pubsub::client::*;
     use google_cloud_pubsub::model::*;
-    use google_cloud_auth::credentials::anonymous;
     let project = project();
     let nobody = || anonymous::Builder::new().build();
-    let topics = TopicAdmin::builder().with_endpoint(&address).with_credentials(nobody()).build().await.unwrap();
-    let subs = SubscriptionAdmin::builder().with_endpoint(&address).with_credentials(nobody()).build().await.unwrap();
-    let subscriber = Subscriber::builder().with_endpoint(&address).with_credentials(nobody()).build().await.unwrap();
-    let base = BasePublisher::builder().with_endpoint(&address).with_credentials(nobody()).build().await.unwrap();
+    let topics = TopicAdmin::builder()
+        .with_endpoint(&address)
+        .with_credentials(nobody())
+        .build()
+        .await
+        .unwrap();
+    let subs = SubscriptionAdmin::builder()
+        .with_endpoint(&address)
+        .with_credentials(nobody())
+        .build()
+        .await
+        .unwrap();
+    let subscriber = Subscriber::builder()
+        .with_endpoint(&address)
+        .with_credentials(nobody())
+        .build()
+        .await
+        .unwrap();
+    let base = BasePublisher::builder()
+        .with_endpoint(&address)
+        .with_credentials(nobody())
+        .build()
+        .await
+        .unwrap();
     for (name, ordering, retry, keyed, mode) in [
-        ("aaa", true, true, true, 0), ("bbb", true, false, true, 0), ("ccc", false, true, true, 0), ("ddd", true, true, false, 0),
-        ("eee", true, false, true, 1), ("fff", true, false, true, 2),("ggg", true, true, true, 2),
+        ("aaa", true, true, true, 0),
+        ("bbb", true, false, true, 0),
+        ("ccc", false, true, true, 0),
+        ("ddd", true, true, false, 0),
+        ("eee", true, false, true, 1),
+        ("fff", true, false, true, 2),
+        ("ggg", true, true, true, 2),
     ] {
         let topic = format!("projects/{project}/topics/{name}");
         topics.create_topic().set_name(&topic).send().await.unwrap();
         let sub = format!("projects/{project}/subscriptions/{name}");
-        let mut settings = Subscription::new().set_name(&sub).set_topic(&topic).set_enable_message_ordering(ordering).set_ack_deadline_seconds(20);
+        let mut settings = Subscription::new()
+            .set_name(&sub)
+            .set_topic(&topic)
+            .set_enable_message_ordering(ordering)
+            .set_ack_deadline_seconds(20);
         if retry {
             let d = |s| google_cloud_wkt::Duration::clamp(s, 0);
-            settings = settings.set_retry_policy(RetryPolicy::new().set_minimum_backoff(d(1)).set_maximum_backoff(d(60)));
+            settings = settings.set_retry_policy(
+                RetryPolicy::new()
+                    .set_minimum_backoff(d(1))
+                    .set_maximum_backoff(d(60)),
+            );
         }
-        subs.create_subscription().with_request(settings).send().await.unwrap();
-        let publisher = base.publisher(&topic).set_message_count_threshold(1).build();
+        subs.create_subscription()
+            .with_request(settings)
+            .send()
+            .await
+            .unwrap();
+        let publisher = base
+            .publisher(&topic)
+            .set_message_count_threshold(1)
+            .build();
         for n in 0..4 {
             let mut m = Message::new().set_data(format!("{n}"));
-            if keyed { m = m.set_ordering_key("k"); }
+            if keyed {
+                m = m.set_ordering_key("k");
+            }
             publisher.publish(m).await.unwrap();
         }
         let mut log = Vec::new();
@@ -302,13 +425,32 @@ async fn experiment(address: String) {
             let began = std::time::Instant::now();
             while began.elapsed() < Duration::from_secs(6) {
                 match tokio::time::timeout(Duration::from_millis(500), stream.next()).await {
-                    Ok(Some(Ok((m, h)))) => { log.push(format!("{round}:{}", String::from_utf8_lossy(&m.data))); held.push(h); 
-                        if mode == 2 && round == 0 && held.len() == 1 { held.remove(0).ack(); }
-                        if mode == 1 && round == 0 { while let Some(h) = held.pop() { h.nack(); } }
-                        if round == 1 { held.pop().unwrap().ack(); } }
-                    Ok(Some(Err(e))) => { log.push(format!("{round}:ERR {e}")); break; }
+                    Ok(Some(Ok((m, h)))) => {
+                        log.push(format!("{round}:{}", String::from_utf8_lossy(&m.data)));
+                        held.push(h);
+                        if mode == 2 && round == 0 && held.len() == 1 {
+                            held.remove(0).ack();
+                        }
+                        if mode == 1 && round == 0 {
+                            while let Some(h) = held.pop() {
+                                h.nack();
+                            }
+                        }
+                        if round == 1 {
+                            held.pop().unwrap().ack();
+                        }
+                    }
+                    Ok(Some(Err(e))) => {
+                        log.push(format!("{round}:ERR {e}"));
+                        break;
+                    }
                     Ok(None) => break,
-                    Err(_) => { if !held.is_empty() { log.push(format!("{round}:drop {}", held.len())); held.clear(); } }
+                    Err(_) => {
+                        if !held.is_empty() {
+                            log.push(format!("{round}:drop {}", held.len()));
+                            held.clear();
+                        }
+                    }
                 }
             }
             drop(held);

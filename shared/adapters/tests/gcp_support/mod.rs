@@ -2,6 +2,7 @@
 
 pub mod blobs;
 pub mod bus;
+pub mod infra;
 mod object_server;
 pub mod oidc;
 pub mod process;

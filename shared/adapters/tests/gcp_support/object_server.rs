@@ -133,7 +133,9 @@ fn answer(
             if create_only && stored.objects.contains_key(name) {
                 return StatusCode::PRECONDITION_FAILED.into_response();
             }
-            let metadata = headers.iter().filter(|(n, _)| n.as_str().starts_with("x-goog-meta-"));
+            let metadata = headers
+                .iter()
+                .filter(|(n, _)| n.as_str().starts_with("x-goog-meta-"));
             let object = Object {
                 bytes: body,
                 metadata: metadata.map(|(n, v)| (n.clone(), v.clone())).collect(),
@@ -145,7 +147,10 @@ fn answer(
             StatusCode::NO_CONTENT.into_response()
         }
         Method::GET | Method::HEAD => match stored.objects.get(name) {
-            Some(object) => read(object, headers.get(header::RANGE).map(|r| r.to_str().unwrap())),
+            Some(object) => read(
+                object,
+                headers.get(header::RANGE).map(|r| r.to_str().unwrap()),
+            ),
             None => StatusCode::NOT_FOUND.into_response(),
         },
         _ => StatusCode::NOT_FOUND.into_response(),
@@ -158,7 +163,11 @@ fn read(object: &Object, range: Option<&str>) -> Response {
     let Some(range) = range else {
         return (fixed, object.metadata.clone(), object.bytes.clone()).into_response();
     };
-    let (start, end) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+    let (start, end) = range
+        .strip_prefix("bytes=")
+        .unwrap()
+        .split_once('-')
+        .unwrap();
     let start: usize = start.parse().unwrap();
     let end = end.parse::<u64>().map_or(size, |last| {
         usize::try_from(last.saturating_add(1)).unwrap().min(size)
@@ -177,16 +186,22 @@ async fn list(
     Query(query): Query<HashMap<String, String>>,
 ) -> String {
     let text = |name: &str| query.get(name).cloned().unwrap_or_default();
-    let (prefix, after) = (text("prefix"), text("start-after").max(text("continuation-token")));
+    let (prefix, after) = (
+        text("prefix"),
+        text("start-after").max(text("continuation-token")),
+    );
     let most = text("max-keys").parse().unwrap_or(MAX_PAGE).min(MAX_PAGE);
     let stored = stored.lock().unwrap();
     let names = stored.objects.iter();
     let mut found = names.filter(|(name, _)| name.starts_with(&prefix) && **name > after);
     let page: Vec<_> = found.by_ref().take(most).collect();
     let more = found.next().is_some();
-    let next = page.last().filter(|_| more).map_or(String::new(), |(name, _)| {
-        format!("<NextContinuationToken>{name}</NextContinuationToken>")
-    });
+    let next = page
+        .last()
+        .filter(|_| more)
+        .map_or(String::new(), |(name, _)| {
+            format!("<NextContinuationToken>{name}</NextContinuationToken>")
+        });
     let contents: String = page
         .iter()
         .map(|(name, object)| {

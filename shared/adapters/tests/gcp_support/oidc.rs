@@ -16,9 +16,15 @@ use super::{Bench, trial};
 pub fn trials(bench: &Arc<Bench>) -> Vec<Trial> {
     let nothing = |_: &Bench| Ok(());
     vec![
-        trial(bench, "oidc::a_push_is_accepted", nothing, |()| a_push_is_accepted()),
-        trial(bench, "oidc::others_are_not", nothing, |()| others_are_not()),
-        trial(bench, "oidc::many_at_once_are_accepted", nothing, |()| many_at_once_are_accepted()),
+        trial(bench, "oidc::a_push_is_accepted", nothing, |()| {
+            a_push_is_accepted()
+        }),
+        trial(bench, "oidc::others_are_not", nothing, |()| {
+            others_are_not()
+        }),
+        trial(bench, "oidc::many_at_once_are_accepted", nothing, |()| {
+            many_at_once_are_accepted()
+        }),
         trial(bench, "oidc::without_keys_it_cannot_tell", nothing, |()| {
             without_keys_it_cannot_tell()
         }),
@@ -76,7 +82,11 @@ async fn a_push_is_accepted() {
     let verifier = OidcVerifier::new(push.config());
     assert_eq!(verifier.verify(Some(&push.authorization)).await, Ok(()));
     // Keys that are known need not be fetched.
-    let Push { tasks, authorization, .. } = push;
+    let Push {
+        tasks,
+        authorization,
+        ..
+    } = push;
     drop(tasks);
     assert_eq!(verifier.verify(Some(&authorization)).await, Ok(()));
 }
@@ -129,5 +139,8 @@ async fn without_keys_it_cannot_tell() {
         ..push.config()
     });
     let told = verifier.verify(Some(&push.authorization)).await;
-    assert!(told.as_ref().is_err_and(OidcError::is_transient), "{told:?}");
+    assert!(
+        told.as_ref().is_err_and(OidcError::is_transient),
+        "{told:?}"
+    );
 }

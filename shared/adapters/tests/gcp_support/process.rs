@@ -79,7 +79,11 @@ impl Emulator {
         let began = Instant::now();
         while get(&emulator.address(), "/").is_err() {
             let waited = began.elapsed();
-            assert!(waited < START_TIMEOUT, "{} does not answer", program.display());
+            assert!(
+                waited < START_TIMEOUT,
+                "{} does not answer",
+                program.display()
+            );
             if let Ok(Some(status)) = emulator.guard.try_wait() {
                 panic!("{} ended: {status}", program.display());
             }
@@ -173,7 +177,9 @@ fn is_whole(answer: &[u8]) -> bool {
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
         return false;
     };
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"));
     match length.and_then(|length| length.trim().parse::<usize>().ok()) {
         Some(length) => body.len() >= length,
         None => body.ends_with("0\r\n\r\n"),

@@ -119,7 +119,10 @@ async fn deliver(
         queue: queue.parse().unwrap(),
         name: text("x-cloudtasks-taskname").unwrap(),
         body,
-        retry_count: text("x-cloudtasks-taskretrycount").unwrap().parse().unwrap(),
+        retry_count: text("x-cloudtasks-taskretrycount")
+            .unwrap()
+            .parse()
+            .unwrap(),
         traceparent: text("traceparent"),
     };
     match endpoint.target.deliver(delivery).await {
@@ -174,7 +177,11 @@ async fn fixture(check: &str) -> QueueFixture {
         rate_burst: 10,
         min_deadline_ms: MIN_DEADLINE.as_millis() as i64,
         // Creation times are in whole seconds.
-        early_ms: if check == "stats_tell_depth_and_age" { 1_000 } else { 2 },
+        early_ms: if check == "stats_tell_depth_and_age" {
+            1_000
+        } else {
+            2
+        },
         keep: Box::new(()),
     }
 }
@@ -203,15 +210,24 @@ pub fn trials(bench: &Arc<Bench>) -> Vec<Trial> {
     );
     let nothing = |_: &Bench| Ok(());
     trials.extend([
-        trial(bench, "queue::an_absent_service_is_unavailable", nothing, |()| {
-            an_absent_service_is_unavailable()
-        }),
-        trial(bench, "queue::an_absent_queue_is_not_found", nothing, |()| {
-            an_absent_queue_is_not_found()
-        }),
-        trial(bench, "queue::setting_up_again_changes_limits", nothing, |()| {
-            setting_up_again_changes_limits()
-        }),
+        trial(
+            bench,
+            "queue::an_absent_service_is_unavailable",
+            nothing,
+            |()| an_absent_service_is_unavailable(),
+        ),
+        trial(
+            bench,
+            "queue::an_absent_queue_is_not_found",
+            nothing,
+            |()| an_absent_queue_is_not_found(),
+        ),
+        trial(
+            bench,
+            "queue::setting_up_again_changes_limits",
+            nothing,
+            |()| setting_up_again_changes_limits(),
+        ),
     ]);
     trials
 }
@@ -234,17 +250,30 @@ async fn an_absent_service_is_unavailable() {
     config.tries.max_total = Duration::from_secs(2);
     let queue = CloudTasksQueue::connect(config).await.unwrap();
     let created = queue.create(vec![task("a"), task("b")]).await;
-    assert!(created.iter().all(|r| matches!(r, Err(PortError::Unavailable { .. }))), "{created:?}");
+    assert!(
+        created
+            .iter()
+            .all(|r| matches!(r, Err(PortError::Unavailable { .. }))),
+        "{created:?}"
+    );
     let stats = queue.stats(QueueName::Settle).await;
-    assert!(matches!(stats, Err(PortError::Unavailable { .. })), "{stats:?}");
+    assert!(
+        matches!(stats, Err(PortError::Unavailable { .. })),
+        "{stats:?}"
+    );
 }
 
 /// A queue that was not set up is told from a service that is away.
 async fn an_absent_queue_is_not_found() {
     let tasks = Tasks::start().await;
-    let queue = CloudTasksQueue::connect(config(&tasks, "http://127.0.0.1:9")).await.unwrap();
+    let queue = CloudTasksQueue::connect(config(&tasks, "http://127.0.0.1:9"))
+        .await
+        .unwrap();
     let created = queue.create(vec![task("a")]).await.remove(0);
-    assert!(matches!(created, Err(PortError::NotFound { .. })), "{created:?}");
+    assert!(
+        matches!(created, Err(PortError::NotFound { .. })),
+        "{created:?}"
+    );
     queue.delete(QueueName::Settle, "a").await.unwrap();
 }
 
@@ -254,13 +283,18 @@ async fn setting_up_again_changes_limits() {
     let target = Target::acknowledging();
     target.hold();
     let pool = Pool::start(target.clone(), Arc::default()).await;
-    let queue = CloudTasksQueue::connect(config(&tasks, &pool.address)).await.unwrap();
+    let queue = CloudTasksQueue::connect(config(&tasks, &pool.address))
+        .await
+        .unwrap();
     for max_concurrent in [10, 1] {
         let limits = QueueLimits {
             max_concurrent,
             ..QueueLimits::default()
         };
-        queue.ensure_queues(&[(QueueName::Settle, limits)]).await.unwrap();
+        queue
+            .ensure_queues(&[(QueueName::Settle, limits)])
+            .await
+            .unwrap();
     }
     let created = queue.create(vec![task("a"), task("b")]).await;
     assert!(created.iter().all(Result::is_ok), "{created:?}");

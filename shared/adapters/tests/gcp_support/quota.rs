@@ -9,9 +9,7 @@ use oscillink_domain::{JobKind, KeyId, Limits, Sha256Hex, Tier, Units};
 use oscillink_engine::{Engine, EngineConfig, Ports, Submission, SubmitError};
 use oscillink_ports::OsClock;
 use oscillink_ports::conformance::unique_number;
-use oscillink_testkit::{
-    FaultRates, Faults, MemoryBlobs, MemoryBus, MemoryQueue, SeededEntropy,
-};
+use oscillink_testkit::{FaultRates, Faults, MemoryBlobs, MemoryBus, MemoryQueue, SeededEntropy};
 
 use super::store::connect;
 use super::{Bench, project, trial};
@@ -34,7 +32,11 @@ pub fn trials(bench: &Arc<Bench>) -> Vec<Trial> {
         on("quota::exactly_ten_of_64_with_one_shard", 1, 1),
         on("quota::exactly_ten_of_64_with_four_shards", 4, 1),
         on("quota::exactly_ten_of_64_over_four_processes", 1, 4),
-        on("quota::exactly_ten_of_64_over_four_processes_with_four_shards", 4, 4),
+        on(
+            "quota::exactly_ten_of_64_over_four_processes_with_four_shards",
+            4,
+            4,
+        ),
     ]
 }
 
@@ -105,9 +107,15 @@ async fn exactly_as_many_as_there_is_room_for(address: String, shards: u32, proc
             Err(other) => panic!("{other}"),
         }
     }
-    eprintln!("{CALLERS} submits, {shards} shards, {processes} processes: {:?}", began.elapsed());
+    eprintln!(
+        "{CALLERS} submits, {shards} shards, {processes} processes: {:?}",
+        began.elapsed()
+    );
     assert_eq!(accepted, ROOM);
     let usage = engines[0].usage(&key_id, &limits).await.unwrap();
-    assert_eq!(usage.window.tally.reserved, Units::new((ROOM * N * D) as u64));
+    assert_eq!(
+        usage.window.tally.reserved,
+        Units::new((ROOM * N * D) as u64)
+    );
     assert_eq!(usage.live_jobs, ROOM as u64);
 }

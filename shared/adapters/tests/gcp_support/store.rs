@@ -63,24 +63,44 @@ pub fn trials(bench: &Arc<Bench>) -> Vec<Trial> {
     );
     let firestore = |bench: &Bench| bench.firestore();
     trials.extend([
-        trial(bench, "store::processes_lose_no_increment", firestore, |address| {
-            processes_lose_no_increment(address)
-        }),
-        trial(bench, "store::processes_see_no_write_skew", firestore, |address| {
-            processes_see_no_write_skew(address)
-        }),
-        trial(bench, "store::what_was_decided_on_absence_holds", firestore, |address| {
-            what_was_decided_on_absence_holds(address)
-        }),
-        trial(bench, "store::a_caller_that_goes_away_blocks_nobody", firestore, |address| {
-            a_caller_that_goes_away_blocks_nobody(address)
-        }),
-        trial(bench, "store::documents_expire_by_a_native_time", firestore, |address| {
-            documents_expire_by_a_native_time(address)
-        }),
+        trial(
+            bench,
+            "store::processes_lose_no_increment",
+            firestore,
+            |address| processes_lose_no_increment(address),
+        ),
+        trial(
+            bench,
+            "store::processes_see_no_write_skew",
+            firestore,
+            |address| processes_see_no_write_skew(address),
+        ),
+        trial(
+            bench,
+            "store::what_was_decided_on_absence_holds",
+            firestore,
+            |address| what_was_decided_on_absence_holds(address),
+        ),
+        trial(
+            bench,
+            "store::a_caller_that_goes_away_blocks_nobody",
+            firestore,
+            |address| a_caller_that_goes_away_blocks_nobody(address),
+        ),
+        trial(
+            bench,
+            "store::documents_expire_by_a_native_time",
+            firestore,
+            |address| documents_expire_by_a_native_time(address),
+        ),
     ]);
     let own = |_: &Bench| Emulator::firestore();
-    trials.push(trial(bench, "store::recovers_from_a_restart", own, recovers_from_a_restart));
+    trials.push(trial(
+        bench,
+        "store::recovers_from_a_restart",
+        own,
+        recovers_from_a_restart,
+    ));
     trials
 }
 
@@ -126,7 +146,11 @@ async fn processes_see_no_write_skew(address: String) {
     async fn give_up(store: FirestoreStore, own: DocKey, other: DocKey) {
         let reads = vec![own.clone(), other.clone()];
         let given = store.transaction(reads, move |snapshot| {
-            let held = |key: &DocKey| snapshot.get::<Value>(key).map(|d| d == Some(json!({"held": true})));
+            let held = |key: &DocKey| {
+                snapshot
+                    .get::<Value>(key)
+                    .map(|d| d == Some(json!({"held": true})))
+            };
             let mut writes = Vec::new();
             if held(&own)? && held(&other)? {
                 writes.push(Write::Put(own.clone(), json!({"held": false})));
@@ -136,12 +160,18 @@ async fn processes_see_no_write_skew(address: String) {
         given.await.unwrap();
     }
     let project = project();
-    let stores = [connect(&address, &project).await, connect(&address, &project).await];
+    let stores = [
+        connect(&address, &project).await,
+        connect(&address, &project).await,
+    ];
     for _ in 0..4 {
         let (a, b) = (key(&unique("a")), key(&unique("b")));
         for target in [&a, &b] {
             let write = Write::Put(target.clone(), json!({"held": true}));
-            stores[0].transact(Vec::new(), Arc::new(move |_| vec![write.clone()])).await.unwrap();
+            stores[0]
+                .transact(Vec::new(), Arc::new(move |_| vec![write.clone()]))
+                .await
+                .unwrap();
         }
         let first = tokio::spawn(give_up(stores[0].clone(), a.clone(), b.clone()));
         let second = tokio::spawn(give_up(stores[1].clone(), b.clone(), a.clone()));
@@ -206,14 +236,23 @@ async fn documents_expire_by_a_native_time(address: String) {
     let record = DocKey::new(Collection::Idempotency, "record");
     let body = json!({"expires_at": 1_767_225_600_000_i64, "ttl": "mine"});
     let write = Write::Create(record.clone(), body.clone());
-    store.transact(Vec::new(), Arc::new(move |_| vec![write.clone()])).await.unwrap();
+    store
+        .transact(Vec::new(), Arc::new(move |_| vec![write.clone()]))
+        .await
+        .unwrap();
     assert_eq!(store.get(&record).await.unwrap(), Some(body));
     let path = format!("/v1/projects/{project}/databases/(default)/documents/idempotency/record");
     let stored = get(&address, &path).unwrap();
     let stored: String = stored.split_whitespace().collect();
     // A day later than `expires_at`.
-    assert!(stored.contains(r#""ttl":{"timestampValue":"2026-01-02T00:00:00Z"}"#), "{stored}");
-    assert!(stored.contains(r#""expires_at":{"integerValue":"1767225600000"}"#), "{stored}");
+    assert!(
+        stored.contains(r#""ttl":{"timestampValue":"2026-01-02T00:00:00Z"}"#),
+        "{stored}"
+    );
+    assert!(
+        stored.contains(r#""expires_at":{"integerValue":"1767225600000"}"#),
+        "{stored}"
+    );
 }
 
 /// An emulator that comes back, empty: the same store works again by itself.

@@ -7,7 +7,9 @@ use firestore::gcloud_sdk::google::firestore::v1::batch_get_documents_request::C
 use firestore::gcloud_sdk::google::firestore::v1::batch_get_documents_response::Result as Got;
 use firestore::gcloud_sdk::google::firestore::v1::run_aggregation_query_request::QueryType as Counted;
 use firestore::gcloud_sdk::google::firestore::v1::run_query_request::QueryType as Asked;
-use firestore::gcloud_sdk::google::firestore::v1::transaction_options::{Mode, ReadOnly, ReadWrite};
+use firestore::gcloud_sdk::google::firestore::v1::transaction_options::{
+    Mode, ReadOnly, ReadWrite,
+};
 use firestore::gcloud_sdk::google::firestore::v1::value::ValueType;
 use firestore::gcloud_sdk::google::firestore::v1::{
     BatchGetDocumentsRequest, CommitRequest, Document, RollbackRequest, RunAggregationQueryRequest,

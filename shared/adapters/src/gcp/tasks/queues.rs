@@ -22,7 +22,8 @@ const MAX_CONCURRENT: usize = 5_000;
 ///
 /// The engine retries jobs and decides when they end, so a task is delivered until it is taken; the
 /// pauses are long enough for a pool that is full to empty, and short enough for a job that waits.
-pub(crate) fn limits(queue: QueueName) -> QueueLimits {
+#[must_use]
+pub fn queue_limits(queue: QueueName) -> QueueLimits {
     let jobs = |max_per_second: f64, max_concurrent: usize| QueueLimits {
         max_per_second,
         max_concurrent,
@@ -56,10 +57,7 @@ impl CloudTasksQueue {
     ///
     /// # Errors
     /// A call failed; what was made stays, and calling again goes on.
-    pub async fn ensure_queues(
-        &self,
-        queues: &[(QueueName, QueueLimits)],
-    ) -> Result<(), GcpError> {
+    pub async fn ensure_queues(&self, queues: &[(QueueName, QueueLimits)]) -> Result<(), GcpError> {
         for (queue, limits) in queues {
             let made = ensure(&self.inner, *queue, *limits).await;
             made.map_err(|failure| GcpError::SetUp {
