@@ -171,7 +171,7 @@ async fn a_job_larger_than_the_worker_is_refused_and_the_worker_lives() {
 #[tokio::test]
 async fn draining_hands_a_running_job_back() {
     let shop = shop(|_| {});
-    let job = shop.submit(payload(4_000, 64, 10_000), 1).await;
+    let job = shop.submit(payload(8_000, 64, 10_000), 1).await;
     let target = InProcess::new(shop.worker.clone());
     let running = tokio::spawn({
         let delivery = delivery(&job);
@@ -180,7 +180,7 @@ async fn draining_hands_a_running_job_back() {
     while shop.worker.running() == 0 {
         tokio::task::yield_now().await;
     }
-    shop.worker.drain(Duration::from_millis(50)).await;
+    shop.worker.drain(Duration::ZERO).await;
     running.await.unwrap();
     let back = shop.job(&job).await;
     assert_eq!((back.status, back.attempts), (JobStatus::Queued, 0));
@@ -195,7 +195,7 @@ async fn draining_hands_a_running_job_back() {
 #[tokio::test]
 async fn a_running_job_stops_when_its_client_cancels() {
     let shop = shop(|_| {});
-    let job = shop.submit(payload(4_000, 64, 10_000), 1).await;
+    let job = shop.submit(payload(8_000, 64, 10_000), 1).await;
     let target = InProcess::new(shop.worker.clone());
     let running = tokio::spawn({
         let delivery = delivery(&job);
