@@ -1,0 +1,216 @@
+"""Every request of the API: how it is made, and how its answer is read. Nothing is sent here."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Callable, Generic, TypeVar
+from urllib.parse import quote
+
+import httpx
+import numpy as np
+import numpy.typing as npt
+
+from . import _encode as encode
+from ._decode import decode, decode_json, parse_json
+from .errors import UnexpectedAnswer
+from .models import Answer, Array, BatchLine, Job, Key, LedgerRow, RotatedKey, Usage
+
+T = TypeVar("T")
+
+SOLVES = {
+    "settle": "/v1/settle",
+    "receipt": "/v1/receipt",
+    "bundle": "/v1/bundle",
+    "chain_receipt": "/v1/chain/receipt",
+    "diffusion": "/v1/settle/diffusion",
+}
+"""Synchronous operations."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """A request that may be sent again without harm, and the meaning of its answer."""
+
+    method: str
+    path: str
+    read: Callable[[httpx.Response], T]
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes | None = None
+    held_s: float = 0.0
+    """How long the service may hold the answer back, beyond what it needs for it."""
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    items: list[T]
+    next_cursor: str | None
+
+
+def _json(kind: type[T]) -> Callable[[httpx.Response], T]:
+    return lambda response: decode_json(kind, response.content)
+
+
+def _page(kind: type[T]) -> Callable[[httpx.Response], Page[T]]:
+    def read(response: httpx.Response) -> Page[T]:
+        document = parse_json(response.content)
+        if not isinstance(document, dict) or not isinstance(document.get("items"), list):
+            raise UnexpectedAnswer("the answer is not a list")
+        items = [decode(kind, item) for item in document["items"]]
+        return Page(items, document.get("next_cursor"))
+
+    return read
+
+
+def _npy(response: httpx.Response) -> Array:
+    if response.headers.get("content-type") != "application/x-npy":
+        raise UnexpectedAnswer("the answer is not an npy array")
+    try:
+        array: Array = np.load(io.BytesIO(response.content), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise UnexpectedAnswer(f"the answer is not an npy array: {error}") from error
+    return array
+
+
+def _once(idempotency_key: str | None) -> dict[str, str]:
+    """Made here, once a call, so that every sending of the request carries the same key."""
+    return {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+
+
+def solve(
+    operation: str, Y: npt.ArrayLike, problem: encode.Solve, idempotency_key: str | None
+) -> Call[Answer]:
+    problem = encode.diffused(problem) if operation == "diffusion" else problem
+    return _solve(SOLVES[operation], Y, problem, idempotency_key, _json(Answer))
+
+
+def settle_array(
+    Y: npt.ArrayLike, name: encode.ArrayName, problem: encode.Solve, idempotency_key: str | None
+) -> Call[Array]:
+    problem = {**problem, "arrays": [name], "include_receipt": False}
+    extra = {"Accept": "application/x-npy, application/problem+json"}
+    return _solve(SOLVES["settle"], Y, problem, idempotency_key, _npy, extra)
+
+
+def submit(
+    kind: encode.JobKind,
+    Y: npt.ArrayLike,
+    problem: encode.Solve,
+    *,
+    custom_id: str | None,
+    callback_url: str | None,
+    idempotency_key: str | None,
+) -> Call[Job]:
+    problem = encode.diffused(problem) if kind == "diffusion" else problem
+    named = {"custom_id": custom_id, "callback_url": callback_url}
+    query = {name: value for name, value in named.items() if value is not None}
+    path = f"/v1/jobs/{_segment(kind)}"
+    return _solve(path, Y, problem, idempotency_key, _json(Job), query=query)
+
+
+def _solve(
+    path: str,
+    Y: npt.ArrayLike,
+    problem: encode.Solve,
+    idempotency_key: str | None,
+    read: Callable[[httpx.Response], T],
+    headers: Mapping[str, str] | None = None,
+    query: Mapping[str, str] | None = None,
+) -> Call[T]:
+    content, media = encode.body(Y, problem)
+    return Call(
+        "POST",
+        path,
+        read,
+        {**encode.query(problem), **(query or {})},
+        {"Content-Type": media, **_once(idempotency_key), **(headers or {})},
+        content,
+    )
+
+
+def submit_batch(
+    items: Iterable[encode.BatchItem], idempotency_key: str | None
+) -> Call[list[BatchLine]]:
+    def read(response: httpx.Response) -> list[BatchLine]:
+        return [decode_json(BatchLine, line) for line in response.iter_lines() if line]
+
+    headers = {"Content-Type": "application/x-ndjson", **_once(idempotency_key)}
+    content = b"".join(map(encode.line, items))
+    return Call("POST", "/v1/jobs/batch", read, headers=headers, content=content)
+
+
+def get(job_id: str, wait_s: int = 0) -> Call[Job]:
+    query = {"wait": str(wait_s)} if wait_s else {}
+    return Call("GET", _job(job_id), _json(Job), query, held_s=wait_s)
+
+
+def events(job_id: str, last_event_id: str | None) -> Call[None]:
+    headers = {"Accept": "text/event-stream"}
+    if last_event_id is not None:
+        headers["Last-Event-ID"] = last_event_id
+    return Call("GET", _job(job_id, "/events"), lambda _: None, headers=headers)
+
+
+def result(job_id: str) -> Call[Answer]:
+    return Call("GET", _job(job_id, "/result"), _json(Answer))
+
+
+def array(job_id: str, name: encode.ArrayName) -> Call[Array]:
+    return Call("GET", _job(job_id, "/result"), _npy, {"array": name})
+
+
+def cancel(job_id: str) -> Call[Job]:
+    return Call("DELETE", _job(job_id), _json(Job))
+
+
+def jobs(
+    cursor: str | None,
+    *,
+    status: str | None,
+    kind: str | None,
+    since: datetime | str | None,
+    page_size: int,
+) -> Call[Page[Job]]:
+    moment = since.isoformat() if isinstance(since, datetime) else since
+    named = {"status": status, "kind": kind, "since": moment}
+    return Call("GET", "/v1/jobs", _page(Job), _listed(named, cursor, page_size))
+
+
+def ledger(cursor: str | None, page_size: int) -> Call[Page[LedgerRow]]:
+    return Call("GET", "/v1/usage/ledger", _page(LedgerRow), _listed({}, cursor, page_size))
+
+
+def usage() -> Call[Usage]:
+    return Call("GET", "/v1/usage", _json(Usage))
+
+
+def key() -> Call[Key]:
+    return Call("GET", "/v1/keys/self", _json(Key))
+
+
+def rotate_key(overlap_seconds: int | None, idempotency_key: str | None) -> Call[RotatedKey]:
+    query = {} if overlap_seconds is None else {"overlap_seconds": str(overlap_seconds)}
+    headers = _once(idempotency_key)
+    return Call("POST", "/v1/keys/self/rotate", _json(RotatedKey), query, headers)
+
+
+def _listed(named: Mapping[str, Any], cursor: str | None, page_size: int) -> dict[str, str]:
+    query = {name: str(value) for name, value in named.items() if value is not None}
+    query["limit"] = str(page_size)
+    if cursor is not None:
+        query["cursor"] = cursor
+    return query
+
+
+def _job(job_id: str, rest: str = "") -> str:
+    return f"/v1/jobs/{_segment(job_id)}{rest}"
+
+
+def _segment(text: str) -> str:
+    if not text or text in (".", ".."):
+        raise ValueError(f"{text!r} is not an id")
+    return quote(text, safe="")

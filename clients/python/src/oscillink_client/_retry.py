@@ -1,0 +1,147 @@
+"""When a request is sent again, and after what pause."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, Callable, TypeVar, Union
+
+import httpx
+
+from . import _calls as calls
+from ._calls import Call
+from .errors import ApiError, ConnectionFailed, OscillinkError, WaitTimeout, error_of
+from .models import Job
+
+T = TypeVar("T")
+
+LONGEST_HOLD_S = 30
+"""One look of `wait`: shorter than what proxies allow a silent connection."""
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """When requests are sent again, always with the same idempotency key.
+
+    That is after 429, 502 to 504, 409 while one of that key is under way, or no answer. Pauses
+    double, are shortened by chance, and are never shorter than the answer's `Retry-After`.
+    """
+
+    attempts: int = 5
+    """Sendings in all; 1 for no retries."""
+    first_delay_s: float = 0.2
+    max_delay_s: float = 5.0
+    total_s: float = 60.0
+    """A retry that would begin later than this after the first failure is not made."""
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1 or min(self.first_delay_s, self.max_delay_s, self.total_s) < 0:
+            raise ValueError("attempts must be 1 or more, and times not negative")
+
+
+@dataclass(frozen=True)
+class Send:
+    """To be answered with the response, or the error that there was instead."""
+
+    call: Call[Any]
+
+
+@dataclass(frozen=True)
+class Sleep:
+    seconds: float
+
+
+Program = Generator[Union[Send, Sleep], Union[httpx.Response, None], T]
+"""What to do, step by step, for whoever can send and sleep: one for threads, one for async."""
+
+
+class Pacer:
+    """Counts failures in a row and decides on the pause after each."""
+
+    def __init__(
+        self, policy: RetryPolicy, chance: random.Random, clock: Callable[[], float]
+    ) -> None:
+        self._policy, self._chance, self._clock = policy, chance, clock
+        self._failures = 0
+        self._began = 0.0
+
+    def succeeded(self) -> None:
+        """Begins to count anew."""
+        self._failures = 0
+
+    def after(self, failure: OscillinkError) -> float:
+        """Seconds until the next attempt; raises `failure` if there is none."""
+        policy = self._policy
+        if self._failures == 0:
+            self._began = self._clock()
+        self._failures += 1
+        asked = failure.retry_after if isinstance(failure, ApiError) else None
+        final = isinstance(failure, ApiError) and not failure.retryable
+        step = min(policy.max_delay_s, policy.first_delay_s * 2.0 ** min(self._failures - 1, 30))
+        pause = step * self._chance.uniform(0.5, 1.0)
+        if asked is not None:
+            # Everyone was told the same time: not all should come at once.
+            pause += asked
+        late = self._clock() + pause - self._began > policy.total_s
+        if final or late or self._failures >= policy.attempts:
+            raise failure
+        return pause
+
+
+class Programs:
+    """Programs over calls."""
+
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        chance: random.Random | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._policy, self._clock = policy, clock
+        # Spreads retries; nothing secret comes of it.
+        self._chance = chance or random.Random()  # noqa: S311
+
+    def pacer(self) -> Pacer:
+        return Pacer(self._policy, self._chance, self._clock)
+
+    def perform(self, call: Call[T]) -> Program[T]:
+        """Sends until there is an answer that counts."""
+        pacer = self.pacer()
+        while True:
+            failure: OscillinkError
+            try:
+                response = yield Send(call)
+            except httpx.RequestError as error:
+                failure = connection_failed(call, error)
+            else:
+                assert response is not None, "a Send is answered with a response"
+                if response.is_success:
+                    return call.read(response)
+                failure = error_of(response)
+            yield Sleep(pacer.after(failure))
+
+    def wait(self, job_id: str, timeout: float) -> Program[Job]:
+        """Looks, each look held by the service, until the job has ended."""
+        deadline = self._clock() + timeout
+        while True:
+            began = self._clock()
+            hold = int(max(0.0, min(LONGEST_HOLD_S, deadline - began)))
+            job = yield from self.perform(calls.get(job_id, hold))
+            now = self._clock()
+            if job.ended:
+                return job
+            if now >= deadline:
+                raise WaitTimeout(job, timeout)
+            # A server that is stopping answers at once.
+            if now - began < hold or hold == 0:
+                yield Sleep(min(0.5, deadline - now))
+
+
+def connection_failed(call: Call[Any], error: httpx.RequestError) -> ConnectionFailed:
+    """The error, with its cause."""
+    kind = type(error).__name__
+    failure = ConnectionFailed(f"{call.method} {call.path}: {kind}: {error}")
+    failure.__cause__ = error
+    return failure

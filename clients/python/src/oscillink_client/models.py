@@ -1,0 +1,336 @@
+"""What the API answers, with its names. Fields that a newer server adds are ignored."""
+
+# Hints are read at run time, where Python 3.9 knows no `X | None`.
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Optional
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import ApiError
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """HMAC over `payload`; see `verify_receipt`."""
+
+    algorithm: str
+    payload: dict[str, Any]
+    signature: str
+
+
+@dataclass(frozen=True)
+class NullPoint:
+    """A row's edge that stands out."""
+
+    edge: tuple[int, int]
+    z: float
+    residual: float
+
+
+@dataclass(frozen=True)
+class NullPointsSummary:
+    total_null_points: int
+    returned_null_points: int
+    null_cap_applied: bool
+
+
+@dataclass(frozen=True)
+class ReceiptMeta:
+    """Context of a receipt. What its detail leaves out is None."""
+
+    state_sig: str
+    receipt_detail: str
+    null_points_summary: NullPointsSummary
+    ustar_converged: Optional[bool] = None
+    ustar_res: Optional[float] = None
+    ustar_iters: Optional[int] = None
+    ustar_solve_ms: Optional[float] = None
+    graph_build_ms: Optional[float] = None
+    last_settle_ms: Optional[float] = None
+    avg_degree: Optional[float] = None
+    edge_density: Optional[float] = None
+    gates_min: Optional[float] = None
+    gates_max: Optional[float] = None
+    gates_mean: Optional[float] = None
+    gates_uniform: Optional[bool] = None
+    signature: Optional[Signature] = None
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Account of the energy removed."""
+
+    version: str
+    deltaH_total: float
+    coh_drop_sum: float
+    anchor_pen_sum: float
+    query_term_sum: float
+    cg_iters: int
+    residual: float
+    t_ms: float
+    null_points: list[NullPoint]
+    meta: ReceiptMeta
+
+
+@dataclass(frozen=True)
+class BundleEntry:
+    """A row that explains the query: `align` is its cosine with the query."""
+
+    id: int
+    score: float
+    align: float
+
+
+@dataclass(frozen=True)
+class ChainStep:
+    k: int
+    edge: tuple[int, int]
+    z_struct: float
+    z_path: float
+    r_struct: float
+    r_path: float
+
+
+@dataclass(frozen=True)
+class WeakestLink:
+    k: int
+    edge: tuple[int, int]
+    zscore: float
+
+
+@dataclass(frozen=True)
+class ChainReceipt:
+    """Whether the rows of a chain follow each other."""
+
+    verdict: bool
+    weakest_link: WeakestLink
+    coherence_gain: float
+    edges: list[ChainStep]
+
+
+@dataclass(frozen=True)
+class Lambdas:
+    G: float
+    C: float
+    Q: float
+    P: float
+
+
+@dataclass(frozen=True)
+class Monthly:
+    """Units of the month."""
+
+    limit: int
+    used: int
+    remaining: int
+    period: str
+
+
+@dataclass(frozen=True)
+class Metered:
+    """What the answer has cost, in units (N·D)."""
+
+    nodes: int
+    node_dim_units: int
+    monthly: Optional[Monthly] = None
+
+
+@dataclass(frozen=True)
+class Quota:
+    """Units of the quota window."""
+
+    limit: int
+    remaining: int
+    reset: datetime
+
+
+@dataclass(frozen=True)
+class DiffusionMeta:
+    """The gates that diffusion has made."""
+
+    beta: float
+    gamma: float
+    gate_min: float
+    gate_max: float
+    gate_mean: float
+    graph_k: int
+    note: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Meta:
+    N: int
+    D: int
+    kneighbors_requested: int
+    kneighbors_effective: int
+    lam: Lambdas
+    usage: Metered
+    request_id: Optional[str] = None
+    quota: Optional[Quota] = None
+    diffusion: Optional[DiffusionMeta] = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was asked for; parts that were not are None. `arrays` holds those that were named."""
+
+    state_sig: str
+    timings_ms: dict[str, float]
+    meta: Meta
+    receipt: Optional[Receipt] = None
+    bundle: Optional[list[BundleEntry]] = None
+    chain_receipt: Optional[ChainReceipt] = None
+    arrays: dict[str, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a running job is; `fraction` of the stage from 0 to 1."""
+
+    stage: str
+    fraction: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a job failed; `code` is stable."""
+
+    code: str
+    detail: str
+    field: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Job:
+    job_id: str
+    kind: str
+    status: str
+    """`queued`, `running`, `done`, `error`, `cancelled` or `expired`."""
+    created: datetime
+    expires: datetime
+    attempts: int
+    units: int
+    started: Optional[datetime] = None
+    completed: Optional[datetime] = None
+    progress: Optional[Progress] = None
+    custom_id: Optional[str] = None
+    result: Optional[Answer] = None
+    error: Optional[Failure] = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the state is one that never changes again."""
+        return self.status not in ("queued", "running")
+
+
+@dataclass(frozen=True)
+class BatchLine:
+    """The answer to one item of a batch: a job, or the error that this item alone has met."""
+
+    line: int
+    """Place among the items, from 0."""
+    status: int
+    custom_id: Optional[str] = None
+    job_id: Optional[str] = None
+    kind: Optional[str] = None
+    replayed: Optional[bool] = None
+    error: Optional[ApiError] = None
+
+
+@dataclass(frozen=True)
+class Period:
+    """Units of a window or month; None where there is no limit."""
+
+    used: int
+    reserved: int
+    resets: datetime
+    limit: Optional[int] = None
+    remaining: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class Usage:
+    key_id: str
+    tier: str
+    window: Period
+    month: Period
+    period: str
+    live_jobs: int
+
+
+@dataclass(frozen=True)
+class LedgerRow:
+    """One piece of work. `raw` is the row as it is hashed, for `verify_ledger`."""
+
+    id: str
+    ts: int
+    """Milliseconds since the epoch."""
+    key_id: str
+    key_hash: str
+    request_id: str
+    event: str
+    N: int
+    D: int
+    units: int
+    duration_ms: float
+    tier: str
+    diffusion: bool
+    chain: int
+    seq: int
+    prev_hash: str
+    hash: str
+    job_id: Optional[str] = None
+    signature: Optional[str] = None
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Features:
+    diffusion: bool
+    signed_receipts: bool
+    signed_usage: bool
+    priority: bool
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Rows, columns, units and seconds; None where there is no limit."""
+
+    max_nodes: int
+    max_dim: int
+    max_job_nodes: int
+    result_ttl_s: int
+    window_units: Optional[int] = None
+    monthly_units: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class SecretInfo:
+    hash_prefix: str
+    expires: Optional[datetime] = None
+
+
+@dataclass(frozen=True)
+class Key:
+    key_id: str
+    name: str
+    tier: str
+    status: str
+    features: Features
+    limits: Limits
+    created: datetime
+    secrets: list[SecretInfo]
+
+
+@dataclass(frozen=True)
+class RotatedKey:
+    """A new secret, shown this once; the old ones work until `old_secrets_expire`."""
+
+    api_key: str = field(repr=False)
+    key_id: str
+    old_secrets_expire: datetime
