@@ -15,7 +15,12 @@ from oscillink_client import AsyncClient, Client
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    variables = {"OSCILLINK_ADMIN_SECRET": ADMIN, "RECEIPT_HMAC_SECRET": RECEIPT_SECRET}
+    variables = {
+        "OSCILLINK_ADMIN_SECRET": ADMIN,
+        "OSCILLINK_CALLBACK_ALLOW_PRIVATE": "true",
+        "OSCILLINK_CALLBACK_SECRET": "secret of callbacks, 32 bytes or more",
+        "RECEIPT_HMAC_SECRET": RECEIPT_SECRET,
+    }
     with serving(tmp_path_factory.mktemp("data"), **variables) as server:
         yield server
 

@@ -25,7 +25,7 @@ from oscillink_client import (
 MOMENT = 1_800_000_000
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
 OTHER = base64.b64encode(b"another secret of thirty bytes").decode()
-BODY = '{"eventType": "job.completed", "data": {"status": "done"}}'
+BODY = '{"type": "job.done", "data": {"status": "done"}}'
 
 
 @pytest.mark.parametrize("mode", ["minimal", "extended"])

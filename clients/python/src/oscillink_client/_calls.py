@@ -17,7 +17,17 @@ import numpy.typing as npt
 from . import _encode as encode
 from ._decode import decode, decode_json, parse_json
 from .errors import UnexpectedAnswer
-from .models import Answer, Array, BatchLine, Job, Key, LedgerRow, RotatedKey, Usage
+from .models import (
+    Answer,
+    Array,
+    BatchLine,
+    CallbackSecret,
+    Job,
+    Key,
+    LedgerRow,
+    RotatedKey,
+    Usage,
+)
 
 T = TypeVar("T")
 
@@ -193,9 +203,30 @@ def key() -> Call[Key]:
 
 
 def rotate_key(overlap_seconds: int | None, idempotency_key: str | None) -> Call[RotatedKey]:
+    return _rotate("/v1/keys/self/rotate", RotatedKey, overlap_seconds, idempotency_key)
+
+
+def callback_secret() -> Call[CallbackSecret]:
+    return Call("GET", "/v1/keys/self/callback-secret", _json(CallbackSecret))
+
+
+def rotate_callback_secret(
+    overlap_seconds: int | None, idempotency_key: str | None
+) -> Call[CallbackSecret]:
+    path = "/v1/keys/self/callback-secret/rotate"
+    return _rotate(path, CallbackSecret, overlap_seconds, idempotency_key)
+
+
+def redeliver_callback(job_id: str, idempotency_key: str | None) -> Call[Job]:
+    path = _job(job_id, "/callback/redeliver")
+    return Call("POST", path, _json(Job), headers=_once(idempotency_key))
+
+
+def _rotate(
+    path: str, kind: type[T], overlap_seconds: int | None, idempotency_key: str | None
+) -> Call[T]:
     query = {} if overlap_seconds is None else {"overlap_seconds": str(overlap_seconds)}
-    headers = _once(idempotency_key)
-    return Call("POST", "/v1/keys/self/rotate", _json(RotatedKey), query, headers)
+    return Call("POST", path, _json(kind), query, _once(idempotency_key))
 
 
 def _listed(named: Mapping[str, Any], cursor: str | None, page_size: int) -> dict[str, str]:

@@ -17,7 +17,17 @@ from ._encode import ArrayName, BatchItem, JobKind, Solve
 from ._retry import Program, Programs, RetryPolicy, Sleep
 from ._sse import SILENCE_S, Event, Follow
 from ._transport import Target
-from .models import Answer, Array, BatchLine, Job, Key, LedgerRow, RotatedKey, Usage
+from .models import (
+    Answer,
+    Array,
+    BatchLine,
+    CallbackSecret,
+    Job,
+    Key,
+    LedgerRow,
+    RotatedKey,
+    Usage,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -211,6 +221,20 @@ class AsyncClient:
     ) -> RotatedKey:
         """A new secret. This client goes on with the old one, which works for the overlap."""
         return await self._send(calls.rotate_key(overlap_seconds, idempotency_key))
+
+    async def callback_secret(self) -> CallbackSecret:
+        """The secret that signs the key's callbacks."""
+        return await self._send(calls.callback_secret())
+
+    async def rotate_callback_secret(
+        self, *, overlap_seconds: int | None = None, idempotency_key: str | None = None
+    ) -> CallbackSecret:
+        """A new secret for callbacks; both sign for the overlap."""
+        return await self._send(calls.rotate_callback_secret(overlap_seconds, idempotency_key))
+
+    async def redeliver_callback(self, job_id: str, *, idempotency_key: str | None = None) -> Job:
+        """Has the job's callback delivered once more, under the same `webhook-id`."""
+        return await self._send(calls.redeliver_callback(job_id, idempotency_key))
 
     async def stream(
         self, job_id: str, *, last_event_id: str | None = None

@@ -206,6 +206,18 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Callback:
+    """How far the report of a job's end is: `pending`, `delivered` or `undelivered`."""
+
+    status: str
+    attempts: int
+    last_attempt: Optional[datetime] = None
+    last_status: Optional[int] = None
+    last_error: Optional[str] = None
+    delivered: Optional[datetime] = None
+
+
+@dataclass(frozen=True)
 class Job:
     job_id: str
     kind: str
@@ -221,6 +233,7 @@ class Job:
     custom_id: Optional[str] = None
     result: Optional[Answer] = None
     error: Optional[Failure] = None
+    callback: Optional[Callback] = None
 
     @property
     def ended(self) -> bool:
@@ -334,3 +347,12 @@ class RotatedKey:
     api_key: str = field(repr=False)
     key_id: str
     old_secrets_expire: datetime
+
+
+@dataclass(frozen=True)
+class CallbackSecret:
+    """What signs callbacks, for `verify_webhook`. After a rotation the secret before it signs too,
+    until `previous_signs_until`."""
+
+    secret: str = field(repr=False)
+    previous_signs_until: Optional[datetime] = None
