@@ -1,49 +1,93 @@
 # What people do with this repository, one word each. CI runs `make check` and nothing else.
 
 CARGO ?= cargo
-# Build profile of the rehearsal; CI uses dev, which the tests have compiled already.
+# Everything that the workspace has. Every check asks for the same features, so that all of them
+# compile each dependency once.
+ALL = --workspace --locked --features oscillink/gcp,oscillink-adapters/gcp-tests,oscillink-emulators/rehearsal
+# Build profile of the rehearsal; the checks use dev, which the tests have compiled already.
 CLOUD_PROFILE ?= release
-CLOUD_DIR = target/$(if $(filter dev,$(CLOUD_PROFILE)),debug,$(CLOUD_PROFILE))
+CLOUD_DIR = $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(CLOUD_PROFILE)),debug,$(CLOUD_PROFILE))
+CLOUD_LOCAL = $(CLOUD_DIR)/cloud-local --program $(CLOUD_DIR)/oscillink
 
-.PHONY: demo test check lint fmt bench bench-jobs doc test-cloud cloud-build cloud-local cloud-stories
+# The Python client as a wheel, and what tests it, in an environment of their own.
+PYTHON ?= python3
+PYTHON_DIR = $(abspath $(or $(CARGO_TARGET_DIR),target))/python
+VENV_BIN = $(PYTHON_DIR)/venv/bin
+# The server that the client's tests start: one that is there, or the checks' own.
+SERVER = $(abspath $(or $(OSCILLINK_BIN),$(or $(CARGO_TARGET_DIR),target)/debug/oscillink))
+
+.PHONY: python python-server test-python fuzz-api demo test test-stripe check lint fmt bench bench-jobs bench-webhook doc test-cloud cloud-build cloud-local cloud-stories
 
 demo: ## the whole service on real embeddings, start to finish
 	$(CARGO) run --profile demo --locked -- demo
 
-test: ## every test of every crate
-	$(CARGO) test --workspace --locked
+test: ## every test of every crate; those that need an emulator which is not installed are ignored
+	$(CARGO) test $(ALL)
 
 test-cloud: ## the Google Cloud adapters against the emulators
 	$(CARGO) test --locked --package oscillink-adapters --features gcp-tests --test gcp_emulators
 
-check: ## what CI runs: format, lints, tests (the direction of dependencies is one of them)
+test-stripe: ## billing with the client for Stripe: lints, its tests, the stories of buying over HTTP
+	$(CARGO) clippy --locked --package oscillink-webhook --package oscillink --all-targets \
+		--features oscillink/stripe,oscillink-webhook/stripe -- -D warnings
+	$(CARGO) test --locked --package oscillink-webhook --features stripe
+	$(CARGO) test --locked --package oscillink --features stripe --test it -- billing
+
+check: ## what CI runs: format, lints, tests (the direction of dependencies is one of them), the rehearsal
 	$(CARGO) fmt --all --check
 	$(MAKE) lint
-	$(MAKE) test
+	$(MAKE) python
+	OSCILLINK_PYTHON=$(VENV_BIN)/python $(MAKE) test
+	$(MAKE) test-python fuzz-api
+	$(MAKE) test-stripe
+	$(MAKE) cloud-stories CLOUD_PROFILE=dev
 
-lint: ## clippy, warnings are errors
-	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+python: ## the Python client's wheel, installed into a fresh environment with what tests it
+	rm -rf $(PYTHON_DIR) && $(PYTHON) -m venv $(PYTHON_DIR)/venv
+	$(VENV_BIN)/pip install --quiet --disable-pip-version-check --requirement clients/python/tests/requirements.txt
+	$(VENV_BIN)/pip wheel --quiet --no-deps --wheel-dir $(PYTHON_DIR)/dist clients/python
+	$(VENV_BIN)/pip install --quiet --disable-pip-version-check $(PYTHON_DIR)/dist/*.whl
+
+$(VENV_BIN)/python:
+	$(MAKE) python
+
+python-server:
+	$(if $(OSCILLINK_BIN),,$(MAKE) cloud-build CLOUD_PROFILE=dev)
+
+test-python: $(VENV_BIN)/python python-server ## the Python client's wheel: types, style, every method against the server
+	cd clients/python && $(VENV_BIN)/mypy --strict src tests
+	cd clients/python && $(VENV_BIN)/ruff check . ../../tests/fuzz && $(VENV_BIN)/ruff format --check . ../../tests/fuzz
+	cd clients/python && OSCILLINK_BIN=$(SERVER) OSCILLINK_CLIENT_WHEEL=1 $(VENV_BIN)/pytest
+
+fuzz-api: $(VENV_BIN)/python python-server ## schemathesis over the served OpenAPI document, all checks on
+	OSCILLINK_BIN=$(SERVER) $(VENV_BIN)/python tests/fuzz/run.py
+
+lint: ## clippy, warnings are errors: with everything, and the program as the demo builds it
+	$(CARGO) clippy $(ALL) --all-targets -- -D warnings
+	$(CARGO) clippy --locked --package oscillink -- -D warnings
 
 fmt: ## format everything
 	$(CARGO) fmt --all
 
+# With the tests, although only programs are wanted: that way dependencies are the tests' own.
 cloud-build:
-	$(CARGO) build --locked --profile $(CLOUD_PROFILE) --package oscillink --package oscillink-emulators \
-		--features oscillink/gcp,oscillink-emulators/rehearsal
+	$(CARGO) build $(ALL) --profile $(CLOUD_PROFILE) --bins $(if $(filter dev,$(CLOUD_PROFILE)),--tests)
 
 cloud-local: cloud-build ## a deployment rehearsed on this machine with emulators, and the demo through it
-	$(CLOUD_DIR)/cloud-local --program $(CLOUD_DIR)/oscillink
+	$(CLOUD_LOCAL)
 
-cloud-stories: cloud-build ## the end-to-end stories against the rehearsed deployment
-	$(CLOUD_DIR)/cloud-local --program $(CLOUD_DIR)/oscillink --chaos
-	$(CLOUD_DIR)/cloud-local --program $(CLOUD_DIR)/oscillink -- \
-		$(CARGO) test --locked --package oscillink --test it -- anywhere::
+cloud-stories: cloud-build ## the rehearsed deployment under crashes, and the end-to-end stories against it
+	$(CLOUD_LOCAL) --if-installed --chaos
+	$(CLOUD_LOCAL) --if-installed -- $(CARGO) test $(ALL) --test it -- anywhere::
 
 bench: bench-jobs ## benchmarks of the numeric core and of durable throughput
 	$(CARGO) bench --package oscillink-lattice --locked
 
 bench-jobs: ## durable throughput of the all-in-one server
 	$(CARGO) bench --package oscillink --bench jobs --locked
+
+bench-webhook: ## billing events accepted by the all-in-one server, each durable before its 200
+	$(CARGO) bench --package oscillink --bench webhook --locked
 
 doc: ## documentation of every crate, warnings are errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked

@@ -3,12 +3,13 @@
 //! `OSCILLINK_FIRESTORE_EMULATOR` and `OSCILLINK_PUBSUB_EMULATOR` name the programs; without them the
 //! installed Cloud SDK is asked.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::http;
 
 /// Time for an emulator to answer its first request.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -16,8 +17,22 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// closes: when the bench is done, when a test panics, when this process is killed.
 const GUARDED: &str = r#""$@" </dev/null & read -r _; kill -KILL 0"#;
 
-/// Why there is no emulator.
-pub type Missing = String;
+/// Why an emulator is not running.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Trouble {
+    /// It is not installed.
+    #[error("{0}")]
+    Missing(String),
+    /// It is installed and does not work.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// Whether a missing emulator is a failure: `OSCILLINK_REQUIRE_EMULATORS=1`.
+#[must_use]
+pub fn required() -> bool {
+    std::env::var("OSCILLINK_REQUIRE_EMULATORS").is_ok_and(|value| value == "1")
+}
 
 /// A running emulator.
 pub struct Emulator {
@@ -32,7 +47,7 @@ impl Emulator {
     ///
     /// # Errors
     /// There is none, or it does not start.
-    pub fn firestore() -> Result<Self, Missing> {
+    pub fn firestore() -> Result<Self, Trouble> {
         let own = "cloud-firestore-emulator/cloud_firestore_emulator";
         let program = program("OSCILLINK_FIRESTORE_EMULATOR", own)?;
         Self::start(&program, |port| {
@@ -48,7 +63,7 @@ impl Emulator {
     ///
     /// # Errors
     /// There is none, or it does not start.
-    pub fn pubsub() -> Result<Self, Missing> {
+    pub fn pubsub() -> Result<Self, Trouble> {
         let own = "pubsub-emulator/bin/cloud-pubsub-emulator";
         let program = program("OSCILLINK_PUBSUB_EMULATOR", own)?;
         Self::start(&program, |port| {
@@ -66,13 +81,40 @@ impl Emulator {
     ///
     /// # Errors
     /// It does not start again.
-    pub fn restart(&mut self) -> Result<(), Missing> {
+    pub fn restart(&mut self) -> Result<(), Trouble> {
         self.stop();
         self.guard = guarded(&self.program, &self.arguments)?;
         self.answered()
     }
 
-    fn start(program: &Path, arguments: impl Fn(u16) -> Vec<String>) -> Result<Self, Missing> {
+    /// Stops it in its tracks (SIGSTOP): connections stay, nothing is answered.
+    ///
+    /// # Errors
+    /// It cannot be signalled.
+    pub fn freeze(&self) -> Result<(), Trouble> {
+        self.signal("-STOP")
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// It cannot be signalled.
+    pub fn thaw(&self) -> Result<(), Trouble> {
+        self.signal("-CONT")
+    }
+
+    /// Signals the guard's process group.
+    fn signal(&self, signal: &str) -> Result<(), Trouble> {
+        let group = format!("-{}", self.guard.id());
+        let sent = Command::new("kill").args([signal, "--", &group]).status();
+        match sent {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(Trouble::Broken(format!("kill {signal}: {status}"))),
+            Err(error) => Err(Trouble::Broken(format!("kill {signal}: {error}"))),
+        }
+    }
+
+    fn start(program: &Path, arguments: impl Fn(u16) -> Vec<String>) -> Result<Self, Trouble> {
         let port = free_port();
         let arguments = arguments(port);
         let guard = guarded(program, &arguments)?;
@@ -87,14 +129,20 @@ impl Emulator {
     }
 
     /// Waits for the first answer.
-    fn answered(&mut self) -> Result<(), Missing> {
+    fn answered(&mut self) -> Result<(), Trouble> {
         let began = Instant::now();
-        while !answers(self.port) {
+        while http::get(&self.address(), "/").is_err() {
             if began.elapsed() > START_TIMEOUT {
-                return Err(format!("{} does not answer", self.program.display()));
+                return Err(Trouble::Broken(format!(
+                    "{} does not answer",
+                    self.program.display()
+                )));
             }
             if let Ok(Some(status)) = self.guard.try_wait() {
-                return Err(format!("{} ended: {status}", self.program.display()));
+                return Err(Trouble::Broken(format!(
+                    "{} ended: {status}",
+                    self.program.display()
+                )));
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -102,6 +150,8 @@ impl Emulator {
     }
 
     fn stop(&mut self) {
+        // A frozen guard would not notice; one that has ended cannot be signalled.
+        let _ = self.thaw();
         // Closing its standard input has the guard kill its process group, itself included.
         drop(self.guard.stdin.take());
         // It has ended, or was never there: either is what was wanted.
@@ -109,7 +159,7 @@ impl Emulator {
     }
 }
 
-fn guarded(program: &Path, arguments: &[String]) -> Result<Child, Missing> {
+fn guarded(program: &Path, arguments: &[String]) -> Result<Child, Trouble> {
     // Both find their parts relative to where they lie.
     let folder = program.parent().unwrap_or(Path::new("/"));
     Command::new("sh")
@@ -122,7 +172,7 @@ fn guarded(program: &Path, arguments: &[String]) -> Result<Child, Missing> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .map_err(|error| format!("{} does not start: {error}", program.display()))
+        .map_err(|error| Trouble::Broken(format!("{} does not start: {error}", program.display())))
 }
 
 impl Drop for Emulator {
@@ -132,7 +182,7 @@ impl Drop for Emulator {
 }
 
 /// The program that the variable names, or the one of the installed Cloud SDK.
-fn program(variable: &str, own: &str) -> Result<PathBuf, Missing> {
+fn program(variable: &str, own: &str) -> Result<PathBuf, Trouble> {
     let program = match std::env::var_os(variable) {
         Some(path) => PathBuf::from(path),
         None => sdk_root()?.join("platform").join(own),
@@ -140,21 +190,23 @@ fn program(variable: &str, own: &str) -> Result<PathBuf, Missing> {
     if program.is_file() {
         Ok(program)
     } else {
-        Err(format!(
+        Err(Trouble::Missing(format!(
             "no emulator at {}; {variable} can name one",
             program.display()
-        ))
+        )))
     }
 }
 
-fn sdk_root() -> Result<PathBuf, Missing> {
+fn sdk_root() -> Result<PathBuf, Trouble> {
     let asked = Command::new("gcloud")
         .args(["info", "--format=value(installation.sdk_root)"])
         .output();
-    let answer = asked.map_err(|error| format!("no Cloud SDK: gcloud: {error}"))?;
+    let answer =
+        asked.map_err(|error| Trouble::Missing(format!("no Cloud SDK: gcloud: {error}")))?;
     let root = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
     if root.is_empty() {
-        return Err("no Cloud SDK: gcloud does not tell its folder".to_owned());
+        let detail = "no Cloud SDK: gcloud does not tell its folder";
+        return Err(Trouble::Missing(detail.to_owned()));
     }
     Ok(PathBuf::from(root))
 }
@@ -163,15 +215,4 @@ fn sdk_root() -> Result<PathBuf, Missing> {
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
     listener.local_addr().expect("an address").port()
-}
-
-/// Whether an HTTP request gets an answer.
-fn answers(port: u16) -> bool {
-    let ask = || -> std::io::Result<usize> {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-        stream.write_all(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-        stream.read(&mut [0; 16])
-    };
-    ask().is_ok_and(|read| read > 0)
 }

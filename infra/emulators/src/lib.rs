@@ -3,11 +3,20 @@
 #[cfg(feature = "rehearsal")]
 pub mod chaos;
 pub mod emulator;
-#[cfg(feature = "rehearsal")]
+pub mod http;
+#[cfg(feature = "servers")]
 pub mod object_server;
 #[cfg(feature = "rehearsal")]
 pub mod rehearsal;
-#[cfg(feature = "rehearsal")]
+#[cfg(feature = "servers")]
+mod serving;
+#[cfg(feature = "servers")]
 pub mod tasks;
 
-pub use emulator::Emulator;
+pub use emulator::{Emulator, Trouble, required};
+#[cfg(feature = "servers")]
+pub use object_server::{Fault, ObjectServer};
+#[cfg(feature = "servers")]
+pub use serving::Serving;
+#[cfg(feature = "servers")]
+pub use tasks::TasksEmulator;

@@ -9,12 +9,12 @@ use anyhow::{Context as _, Result, bail};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::emulator::Emulator;
-use crate::object_server::ObjectServer;
-use crate::tasks::TasksEmulator;
+use crate::{Emulator, ObjectServer, TasksEmulator};
 
 /// The key that the rehearsal's gateway makes.
 pub const KEY: &str = "rehearsal-key-0123456789";
+/// Opens what is for operators.
+pub const ADMIN_SECRET: &str = "rehearsal-admin-secret";
 /// Signs the rehearsal's receipts.
 pub const RECEIPT_SECRET: &str = "rehearsal-receipt-secret";
 /// Time for a service to answer.
@@ -38,8 +38,8 @@ pub struct Rehearsal {
     shared: Vec<(&'static str, String)>,
     services: Vec<Service>,
     gateway: String,
-    _firestore: Emulator,
-    _pubsub: Emulator,
+    firestore: Emulator,
+    pubsub: Emulator,
     tasks: TasksEmulator,
     _objects: ObjectServer,
 }
@@ -59,9 +59,8 @@ impl Rehearsal {
             })
         })
         .await?;
-        let firestore = firestore.map_err(|_| anyhow::anyhow!("the emulator's thread broke"))?;
-        let firestore = firestore.map_err(anyhow::Error::msg)?;
-        let pubsub = pubsub.map_err(anyhow::Error::msg)?;
+        let firestore = firestore.map_err(|_| anyhow::anyhow!("the emulator's thread broke"))??;
+        let pubsub = pubsub?;
         let tasks = TasksEmulator::start(queues()).await?;
         let objects = ObjectServer::start().await?;
         let [gateway, settle, diffusion] = free_ports()?;
@@ -92,22 +91,21 @@ impl Rehearsal {
             shared,
             services: Vec::new(),
             gateway: local(gateway),
-            _firestore: firestore,
-            _pubsub: pubsub,
+            firestore,
+            pubsub,
             tasks,
             _objects: objects,
         };
         let keys = vec![
             ("OSCILLINK_API_KEYS", KEY.to_owned()),
             ("OSCILLINK_KEY_TIERS", format!("{KEY}:pro")),
+            ("OSCILLINK_ADMIN_SECRET", ADMIN_SECRET.to_owned()),
         ];
         let queues = |queues: &str| vec![("OSCILLINK_WORKER_QUEUES", queues.to_owned())];
         rehearsal.spawn("gateway", "gateway", gateway, keys)?;
         rehearsal.spawn("settle pool", "worker", settle, queues("settle,priority"))?;
         rehearsal.spawn("diffusion pool", "worker", diffusion, queues("diffusion"))?;
-        for index in 0..rehearsal.services.len() {
-            rehearsal.ready(index).await?;
-        }
+        rehearsal.all_ready().await?;
         Ok(rehearsal)
     }
 
@@ -145,10 +143,45 @@ impl Rehearsal {
     /// # Errors
     /// It does not start again.
     pub async fn lose_tasks(&mut self) -> Result<()> {
-        self.tasks
-            .restart()
-            .await
-            .context("the task queue's emulator")
+        let restarted = self.tasks.restart().await;
+        restarted.context("the task queue's emulator")
+    }
+
+    /// Has the bus lose everything that it holds, its topics and subscriptions too.
+    ///
+    /// # Errors
+    /// It does not start again.
+    pub fn lose_events(&mut self) -> Result<()> {
+        Ok(tokio::task::block_in_place(|| self.pubsub.restart())?)
+    }
+
+    /// Has the document store lose everything that it holds.
+    ///
+    /// # Errors
+    /// It does not start again.
+    pub fn lose_documents(&mut self) -> Result<()> {
+        Ok(tokio::task::block_in_place(|| self.firestore.restart())?)
+    }
+
+    /// Has the document store answer nobody for this long.
+    ///
+    /// # Errors
+    /// It cannot be stopped or go on.
+    pub async fn freeze_documents(&self, time: Duration) -> Result<()> {
+        self.firestore.freeze()?;
+        sleep(time).await;
+        Ok(self.firestore.thaw()?)
+    }
+
+    /// Waits until every service says that it is ready.
+    ///
+    /// # Errors
+    /// One is not, in time.
+    pub async fn all_ready(&mut self) -> Result<()> {
+        for index in 0..self.services.len() {
+            self.ready(index).await?;
+        }
+        Ok(())
     }
 
     fn spawn(

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
+
+use crate::Serving;
 
 /// The issuer that Google's tokens have.
 const ISSUER: &str = "https://accounts.google.com";
@@ -12,8 +13,8 @@ const ISSUER: &str = "https://accounts.google.com";
 /// Time for the address of an emulator that has ended to be free again.
 const REBIND_TIMEOUT: Duration = Duration::from_secs(10);
 
-fn serve(listener: TcpListener, queues: Vec<String>) -> JoinHandle<()> {
-    tokio::spawn(async move {
+fn serve(listener: TcpListener, queues: Vec<String>) -> Serving {
+    Serving::spawn(async move {
         // Its end is seen by those who call it.
         drop(cloud_tasks_emulator::serve(listener, ISSUER.to_owned(), queues).await);
     })
@@ -23,7 +24,8 @@ fn serve(listener: TcpListener, queues: Vec<String>) -> JoinHandle<()> {
 pub struct TasksEmulator {
     address: String,
     queues: Vec<String>,
-    serving: JoinHandle<()>,
+    /// `None` while it is being restarted.
+    serving: Option<Serving>,
 }
 
 impl TasksEmulator {
@@ -34,7 +36,7 @@ impl TasksEmulator {
     pub async fn start(queues: Vec<String>) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = format!("http://{}", listener.local_addr()?);
-        let serving = serve(listener, queues.clone());
+        let serving = Some(serve(listener, queues.clone()));
         Ok(Self {
             address,
             queues,
@@ -47,7 +49,7 @@ impl TasksEmulator {
     /// # Errors
     /// The address cannot be had again.
     pub async fn restart(&mut self) -> std::io::Result<()> {
-        self.serving.abort();
+        self.serving = None;
         let address = self.address.trim_start_matches("http://").to_owned();
         // Freed once the aborted task has been dropped.
         let began = Instant::now();
@@ -58,7 +60,7 @@ impl TasksEmulator {
                 Err(_) => sleep(Duration::from_millis(20)).await,
             }
         };
-        self.serving = serve(listener, self.queues.clone());
+        self.serving = Some(serve(listener, self.queues.clone()));
         Ok(())
     }
 
@@ -72,11 +74,5 @@ impl TasksEmulator {
     #[must_use]
     pub fn jwks_url(&self) -> String {
         format!("{}/jwks", self.address)
-    }
-}
-
-impl Drop for TasksEmulator {
-    fn drop(&mut self) {
-        self.serving.abort();
     }
 }

@@ -19,9 +19,7 @@ use oscillink_domain::QueueName;
 use oscillink_ports::BlobStore;
 
 pub use blobs::ObjectBlobs;
-pub use config::{
-    BlobConfig, BlobPlace, ConfigError, FirestoreConfig, GcpConfig, PubSubConfig, TasksConfig,
-};
+pub use config::{BlobConfig, BlobPlace, FirestoreConfig, GcpConfig, PubSubConfig, TasksConfig};
 pub use error::GcpError;
 pub use firestore::FirestoreStore;
 pub use oidc::{OidcConfig, OidcError, OidcVerifier};

@@ -66,4 +66,9 @@ pub trait Bus: Send + Sync + 'static {
         topic: Topic,
         handler: Arc<dyn EventHandler>,
     ) -> Result<(), PortError>;
+
+    /// Answers whether the bus can be reached. One in this process always can.
+    async fn check(&self) -> Result<(), PortError> {
+        Ok(())
+    }
 }

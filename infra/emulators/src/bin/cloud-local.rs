@@ -9,8 +9,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use oscillink_emulators::chaos::{VARIABLES, storm};
+use oscillink_emulators::chaos::{VARIABLES, begin_anew, storm};
 use oscillink_emulators::rehearsal::{KEY, RECEIPT_SECRET, Rehearsal};
+use oscillink_emulators::{Trouble, required};
 use tokio::process::Command;
 
 /// Rehearses a deployment on this machine.
@@ -28,6 +29,9 @@ struct Args {
     /// Rounds of crashes
     #[arg(long, default_value_t = 2)]
     rounds: usize,
+    /// Without emulators on this machine say so and succeed, unless OSCILLINK_REQUIRE_EMULATORS=1
+    #[arg(long)]
+    if_installed: bool,
     /// The command to run against it; OSCILLINK_SERVER and OSCILLINK_API_KEY tell it where
     #[arg(last = true)]
     command: Vec<String>,
@@ -41,7 +45,13 @@ async fn main() -> Result<ExitCode> {
     let variables: Vec<_> = variables
         .map(|(name, value)| (name, value.to_owned()))
         .collect();
-    let mut rehearsal = Rehearsal::start(&args.program, &variables).await?;
+    let mut rehearsal = match Rehearsal::start(&args.program, &variables).await {
+        Err(error) if args.if_installed && !required() && is_missing(&error) => {
+            say(&format!("ignored: {error}"));
+            return Ok(ExitCode::SUCCESS);
+        }
+        started => started?,
+    };
     for service in rehearsal.services() {
         say(&format!("{} is ready", service.name));
     }
@@ -54,6 +64,10 @@ async fn main() -> Result<ExitCode> {
         say(&format!(
             "the books balance after {} rounds of crashes: {outcome:?}",
             args.rounds
+        ));
+        let outcome = begin_anew(&mut rehearsal).await?;
+        say(&format!(
+            "and after the loss of every document: {outcome:?}"
         ));
         rehearsal.stop().await?;
         return Ok(ExitCode::SUCCESS);
@@ -81,6 +95,10 @@ async fn main() -> Result<ExitCode> {
     rehearsal.stop().await?;
     say("every service drained and ended well");
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}
+
+fn is_missing(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(Trouble::Missing(_)))
 }
 
 #[expect(

@@ -9,10 +9,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use oscillink_domain::QueueName;
+use oscillink_domain::settings::{ConfigError, Lookup, Variables};
 
 use super::retry::Tries;
-pub use lookup::ConfigError;
-use lookup::Lookup;
 
 /// Everything that [`connect`](super::connect) needs to know.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,6 +87,9 @@ pub struct PubSubConfig {
     pub min_backoff: Duration,
     /// Longest pause.
     pub max_backoff: Duration,
+    /// Time after which the service delivers again what a process that has died was handling; a live
+    /// one extends it. 10 to 600 seconds, set when the subscription is made.
+    pub ack_deadline: Duration,
     /// Events that one subscription handles at once, each of another ordering key.
     pub max_concurrent: usize,
     /// A handler that takes longer has refused.
@@ -132,43 +134,43 @@ impl GcpConfig {
     ///
     /// # Errors
     /// Variables are missing or cannot be used; the error names each.
-    pub fn from_lookup(variables: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let mut lookup = Lookup::new(variables);
-        let project = lookup.project("FIRESTORE_PROJECT");
-        let endpoint = lookup.url("OSCILLINK_TASKS_ENDPOINT");
-        let jwks_url = lookup.url("OSCILLINK_OIDC_JWKS_URL");
+    pub fn from_lookup(variables: &Variables<'_>) -> Result<Self, ConfigError> {
+        let mut read = Lookup::new(variables);
+        let project = lookup::project(&mut read, "FIRESTORE_PROJECT");
+        let endpoint = lookup::url(&mut read, "OSCILLINK_TASKS_ENDPOINT");
+        let jwks_url = lookup::url(&mut read, "OSCILLINK_OIDC_JWKS_URL");
         if jwks_url.is_some() && endpoint.is_none() {
-            lookup.refuse(
+            read.refuse(
                 "OSCILLINK_OIDC_JWKS_URL",
                 "is for an emulator: it needs OSCILLINK_TASKS_ENDPOINT",
             );
         }
-        let workers = lookup.workers(endpoint.is_some());
+        let workers = lookup::workers(&mut read, endpoint.is_some());
         let config = Self {
             firestore: FirestoreConfig {
-                database: lookup.database("FIRESTORE_DATABASE"),
-                emulator: lookup.address("FIRESTORE_EMULATOR_HOST"),
+                database: lookup::database(&mut read, "FIRESTORE_DATABASE"),
+                emulator: lookup::address(&mut read, "FIRESTORE_EMULATOR_HOST"),
                 ..FirestoreConfig::new(&project)
             },
             tasks: TasksConfig {
-                location: lookup.location("OSCILLINK_TASKS_LOCATION"),
+                location: lookup::location(&mut read, "OSCILLINK_TASKS_LOCATION"),
                 endpoint,
-                queue_prefix: lookup.queue_prefix("OSCILLINK_TASKS_QUEUE_PREFIX"),
-                service_account: lookup.email("OSCILLINK_TASKS_SERVICE_ACCOUNT"),
-                audience: lookup.text("OSCILLINK_TASKS_AUDIENCE"),
+                queue_prefix: lookup::queue_prefix(&mut read, "OSCILLINK_TASKS_QUEUE_PREFIX"),
+                service_account: lookup::email(&mut read, "OSCILLINK_TASKS_SERVICE_ACCOUNT"),
+                audience: read.text("OSCILLINK_TASKS_AUDIENCE"),
                 ..TasksConfig::new(&project, workers)
             },
             pubsub: PubSubConfig {
-                emulator: lookup.address("PUBSUB_EMULATOR_HOST"),
+                emulator: lookup::address(&mut read, "PUBSUB_EMULATOR_HOST"),
                 ..PubSubConfig::new(&project)
             },
             blobs: BlobConfig {
-                endpoint: lookup.url("OSCILLINK_BLOB_ENDPOINT"),
-                ..BlobConfig::new(lookup.blob_place("OSCILLINK_BLOB_URL"))
+                endpoint: lookup::url(&mut read, "OSCILLINK_BLOB_ENDPOINT"),
+                ..BlobConfig::new(lookup::blob_place(&mut read, "OSCILLINK_BLOB_URL"))
             },
             jwks_url,
         };
-        lookup.finish(config)
+        read.finish(config)
     }
 }
 
@@ -237,6 +239,7 @@ impl PubSubConfig {
             max_deliveries: 10,
             min_backoff: Duration::from_millis(100),
             max_backoff: Duration::from_secs(60),
+            ack_deadline: Duration::from_secs(60),
             max_concurrent: 16,
             handle_deadline: Duration::from_secs(60),
             call_timeout: Duration::from_secs(10),

@@ -258,4 +258,8 @@ impl Bus for PubSubBus {
         self.attach(Channel::DeadLetters(topic), name, false, handler)
             .await
     }
+
+    async fn check(&self) -> Result<(), PortError> {
+        self.inner.check().await
+    }
 }

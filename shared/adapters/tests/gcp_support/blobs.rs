@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use libtest_mimic::Trial;
 use oscillink_adapters::gcp::{BlobConfig, BlobPlace, ObjectBlobs};
+use oscillink_emulators::{Fault, ObjectServer};
 use oscillink_ports::conformance::blob::{self, BlobFixture};
 use oscillink_ports::{BlobStore, PortError};
 
-use super::object_server::{Fault, ObjectServer};
 use super::{Bench, trial};
 use crate::conformance_trials;
 
@@ -19,13 +19,13 @@ fn config(server: &ObjectServer) -> BlobConfig {
         prefix: "some/prefix/".to_owned(),
     };
     BlobConfig {
-        endpoint: Some(server.address.clone()),
+        endpoint: Some(server.address().to_owned()),
         ..BlobConfig::new(place)
     }
 }
 
 async fn fixture() -> BlobFixture {
-    let server = ObjectServer::start().await;
+    let server = ObjectServer::start().await.unwrap();
     BlobFixture {
         blobs: Arc::new(ObjectBlobs::connect(config(&server)).unwrap()),
         keep: Box::new(server),
@@ -82,26 +82,26 @@ pub fn trials(bench: &Arc<Bench>) -> Vec<Trial> {
 const BYTES: Bytes = Bytes::from_static(b"bytes");
 
 async fn names_lie_behind_the_prefix() {
-    let server = ObjectServer::start().await;
+    let server = ObjectServer::start().await.unwrap();
     let blobs = ObjectBlobs::connect(config(&server)).unwrap();
     blobs.create("jobs/a", BYTES).await.unwrap();
-    assert_eq!(server.names(), ["some/prefix/jobs/a"]);
+    assert_eq!(server.names(), ["bucket/some/prefix/jobs/a"]);
     assert_eq!(blobs.list("", None, 10).await.unwrap(), ["jobs/a"]);
 }
 
 /// Whoever changed the bytes: a reader does not get them.
 async fn damage_is_noticed() {
-    let server = ObjectServer::start().await;
+    let server = ObjectServer::start().await.unwrap();
     let blobs = ObjectBlobs::connect(config(&server)).unwrap();
     blobs.create("a", BYTES).await.unwrap();
-    server.damage("some/prefix/a");
+    assert!(server.damage("bucket", "some/prefix/a"));
     let read = blobs.get("a").await;
     assert!(matches!(read, Err(PortError::Corrupt { .. })), "{read:?}");
 }
 
 /// Each call is tried again after failures that may pass, and no longer than allowed.
 async fn passing_failures_pass() {
-    let server = ObjectServer::start().await;
+    let server = ObjectServer::start().await.unwrap();
     let mut config = config(&server);
     config.tries.min_pause = Duration::from_millis(5);
     config.tries.max_attempts = 3;
@@ -128,7 +128,7 @@ async fn passing_failures_pass() {
 
 /// Created, but the answer was lost: the caller hears that it exists, and finds its own bytes.
 async fn a_lost_answer_leaves_the_first_bytes() {
-    let server = ObjectServer::start().await;
+    let server = ObjectServer::start().await.unwrap();
     let blobs = ObjectBlobs::connect(config(&server)).unwrap();
     server.fail_with(&[Fault::LoseAnswer]);
     let created = blobs.create("a", BYTES).await;
@@ -140,7 +140,7 @@ async fn a_lost_answer_leaves_the_first_bytes() {
 }
 
 async fn a_server_that_hangs_is_given_up() {
-    let server = ObjectServer::start().await;
+    let server = ObjectServer::start().await.unwrap();
     let mut config = config(&server);
     config.call_timeout = Duration::from_millis(200);
     config.tries.max_attempts = 2;

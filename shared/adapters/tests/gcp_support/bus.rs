@@ -8,12 +8,15 @@ use libtest_mimic::Trial;
 use oscillink_adapters::gcp::{PubSubBus, PubSubConfig};
 use oscillink_domain::event::Topic;
 use oscillink_domain::{Event, EventId, Timestamp};
+use oscillink_emulators::{
+    Emulator,
+    http::{get, post},
+};
 use oscillink_ports::conformance::bus::{self, BusFixture, Handler};
 use oscillink_ports::conformance::{eventually, unique_number};
 use oscillink_ports::{Bus, DEAD_LETTER_SUBSCRIPTION, EventHandler, PortError, Received};
 use serde_json::json;
 
-use super::process::{Emulator, get, post};
 use super::{Bench, project, trial};
 use crate::conformance_trials;
 
@@ -67,12 +70,6 @@ pub fn trials(bench: &Arc<Bench>) -> Vec<Trial> {
         ),
         trial(
             bench,
-            "bus::what_was_not_handled_goes_to_the_next_process",
-            pubsub,
-            |address| what_was_not_handled_goes_to_the_next_process(address),
-        ),
-        trial(
-            bench,
             "bus::processes_share_a_subscription",
             pubsub,
             |address| processes_share_a_subscription(address),
@@ -96,9 +93,6 @@ pub fn trials(bench: &Arc<Bench>) -> Vec<Trial> {
             |address| what_is_no_event_is_set_aside(address),
         ),
     ]);
-    trials.push(trial(bench, "bus::experiment", pubsub, |address| {
-        experiment(address)
-    }));
     let own = |_: &Bench| Emulator::pubsub();
     trials.push(trial(
         bench,
@@ -160,62 +154,6 @@ async fn an_ephemeral_subscription_goes_with_its_process(address: String) {
     let after = subscriptions(&address, &project);
     assert!(!after.contains("job-events.passing."), "{after}");
     assert!(after.contains("job-events.staying"), "{after}");
-}
-
-/// A process that goes away takes nothing with it, and the order holds.
-async fn what_was_not_handled_goes_to_the_next_process(address: String) {
-    let project = project();
-    let events = events(6);
-    let first = connect(&address, &project).await;
-    let refusing = Handler::new(KEY, |received, _| {
-        received.event.data["n"].as_u64() < Some(2)
-    });
-    // Refuses without end: it goes before it has refused too often.
-    let patient = PubSubBus::connect(PubSubConfig {
-        emulator: Some(address.clone()),
-        max_deliveries: u32::MAX,
-        min_backoff: Duration::from_millis(10),
-        max_backoff: Duration::from_millis(10),
-        ..PubSubConfig::new(&project)
-    });
-    let patient = patient.await.unwrap();
-    patient
-        .subscribe(TOPIC, "shared", false, refusing.clone())
-        .await
-        .unwrap();
-    publish(&first, &events).await;
-    refusing.wait_for_received(5).await;
-    assert!(patient.shutdown(SHUTDOWN).await);
-    assert_eq!(refusing.accepted(), ids(&events[..2]));
-    for _ in 0..3 {
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        eprintln!(
-            "pull {:?}",
-            post(
-                &address,
-                &format!("/v1/projects/{project}/subscriptions/job-events.shared:pull"),
-                r#"{"maxMessages":10,"returnImmediately":true}"#
-            )
-        );
-    }
-    let accepting = Handler::accepting(KEY);
-    first
-        .subscribe(TOPIC, "shared", false, accepting.clone())
-        .await
-        .unwrap();
-    for _ in 0..20 {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        eprintln!(
-            "got {:?}",
-            accepting
-                .received()
-                .iter()
-                .map(|r| r.event.data["n"].clone())
-                .collect::<Vec<_>>()
-        );
-    }
-    accepting.wait_for_accepted(4).await;
-    assert_eq!(accepting.accepted(), ids(&events[2..]));
 }
 
 /// Each event goes to one of the processes that subscribe under the same name.
@@ -335,7 +273,7 @@ async fn recovers_from_a_restart(mut emulator: Emulator) {
     let before = events(1);
     publish(&bus, &before).await;
     handler.wait_for_accepted(1).await;
-    tokio::task::block_in_place(|| emulator.restart());
+    tokio::task::block_in_place(|| emulator.restart()).unwrap();
     // Until the subscription is there again, events reach nobody.
     let arrived = || async {
         let event = events(1);
@@ -345,117 +283,4 @@ async fn recovers_from_a_restart(mut emulator: Emulator) {
     };
     eventually("events arrive again", arrived).await;
     assert!(bus.shutdown(SHUTDOWN).await);
-}
-
-async fn experiment(address: String) {
-    use google_cloud_auth::credentials::anonymous;
-    use google_cloud_pubsub::client::*;
-    use google_cloud_pubsub::model::*;
-    let project = project();
-    let nobody = || anonymous::Builder::new().build();
-    let topics = TopicAdmin::builder()
-        .with_endpoint(&address)
-        .with_credentials(nobody())
-        .build()
-        .await
-        .unwrap();
-    let subs = SubscriptionAdmin::builder()
-        .with_endpoint(&address)
-        .with_credentials(nobody())
-        .build()
-        .await
-        .unwrap();
-    let subscriber = Subscriber::builder()
-        .with_endpoint(&address)
-        .with_credentials(nobody())
-        .build()
-        .await
-        .unwrap();
-    let base = BasePublisher::builder()
-        .with_endpoint(&address)
-        .with_credentials(nobody())
-        .build()
-        .await
-        .unwrap();
-    for (name, ordering, retry, keyed, mode) in [
-        ("aaa", true, true, true, 0),
-        ("bbb", true, false, true, 0),
-        ("ccc", false, true, true, 0),
-        ("ddd", true, true, false, 0),
-        ("eee", true, false, true, 1),
-        ("fff", true, false, true, 2),
-        ("ggg", true, true, true, 2),
-    ] {
-        let topic = format!("projects/{project}/topics/{name}");
-        topics.create_topic().set_name(&topic).send().await.unwrap();
-        let sub = format!("projects/{project}/subscriptions/{name}");
-        let mut settings = Subscription::new()
-            .set_name(&sub)
-            .set_topic(&topic)
-            .set_enable_message_ordering(ordering)
-            .set_ack_deadline_seconds(20);
-        if retry {
-            let d = |s| google_cloud_wkt::Duration::clamp(s, 0);
-            settings = settings.set_retry_policy(
-                RetryPolicy::new()
-                    .set_minimum_backoff(d(1))
-                    .set_maximum_backoff(d(60)),
-            );
-        }
-        subs.create_subscription()
-            .with_request(settings)
-            .send()
-            .await
-            .unwrap();
-        let publisher = base
-            .publisher(&topic)
-            .set_message_count_threshold(1)
-            .build();
-        for n in 0..4 {
-            let mut m = Message::new().set_data(format!("{n}"));
-            if keyed {
-                m = m.set_ordering_key("k");
-            }
-            publisher.publish(m).await.unwrap();
-        }
-        let mut log = Vec::new();
-        for round in 0..2 {
-            let mut stream = subscriber.subscribe(&sub).build();
-            let mut held = Vec::new();
-            let began = std::time::Instant::now();
-            while began.elapsed() < Duration::from_secs(6) {
-                match tokio::time::timeout(Duration::from_millis(500), stream.next()).await {
-                    Ok(Some(Ok((m, h)))) => {
-                        log.push(format!("{round}:{}", String::from_utf8_lossy(&m.data)));
-                        held.push(h);
-                        if mode == 2 && round == 0 && held.len() == 1 {
-                            held.remove(0).ack();
-                        }
-                        if mode == 1 && round == 0 {
-                            while let Some(h) = held.pop() {
-                                h.nack();
-                            }
-                        }
-                        if round == 1 {
-                            held.pop().unwrap().ack();
-                        }
-                    }
-                    Ok(Some(Err(e))) => {
-                        log.push(format!("{round}:ERR {e}"));
-                        break;
-                    }
-                    Ok(None) => break,
-                    Err(_) => {
-                        if !held.is_empty() {
-                            log.push(format!("{round}:drop {}", held.len()));
-                            held.clear();
-                        }
-                    }
-                }
-            }
-            drop(held);
-            stream.shutdown_token().shutdown().await;
-        }
-        eprintln!("{name} ordering {ordering} retry {retry} keyed {keyed} mode {mode}: {log:?}");
-    }
 }

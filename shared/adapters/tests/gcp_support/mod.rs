@@ -3,9 +3,7 @@
 pub mod blobs;
 pub mod bus;
 pub mod infra;
-mod object_server;
 pub mod oidc;
-pub mod process;
 pub mod queue;
 pub mod quota;
 pub mod store;
@@ -13,19 +11,15 @@ pub mod store;
 use std::sync::{Arc, OnceLock};
 
 use libtest_mimic::{Completion, Failed, Trial};
+use oscillink_emulators::{Emulator, Trouble, required};
 use oscillink_ports::conformance::unique;
 use tokio::runtime::{Builder, Runtime};
-
-pub use process::Emulator;
-
-/// Why there is no emulator.
-pub type Missing = String;
 
 /// Shared by all tests of a run.
 pub struct Bench {
     runtime: Runtime,
-    firestore: OnceLock<Result<Emulator, Missing>>,
-    pubsub: OnceLock<Result<Emulator, Missing>>,
+    firestore: OnceLock<Result<Emulator, Trouble>>,
+    pubsub: OnceLock<Result<Emulator, Trouble>>,
 }
 
 impl Bench {
@@ -39,13 +33,13 @@ impl Bench {
     }
 
     /// `http://host:port` of the Firestore emulator.
-    pub fn firestore(&self) -> Result<String, Missing> {
+    pub fn firestore(&self) -> Result<String, Trouble> {
         let emulator = self.firestore.get_or_init(Emulator::firestore).as_ref();
         emulator.map(Emulator::address).map_err(Clone::clone)
     }
 
     /// `http://host:port` of the Pub/Sub emulator.
-    pub fn pubsub(&self) -> Result<String, Missing> {
+    pub fn pubsub(&self) -> Result<String, Trouble> {
         let emulator = self.pubsub.get_or_init(Emulator::pubsub).as_ref();
         emulator.map(Emulator::address).map_err(Clone::clone)
     }
@@ -61,7 +55,7 @@ pub fn project() -> String {
 pub fn trial<R, F>(
     bench: &Arc<Bench>,
     name: &str,
-    resource: impl FnOnce(&Bench) -> Result<R, Missing> + Send + 'static,
+    resource: impl FnOnce(&Bench) -> Result<R, Trouble> + Send + 'static,
     test: impl FnOnce(R) -> F + Send + 'static,
 ) -> Trial
 where
@@ -73,13 +67,9 @@ where
             bench.runtime.block_on(test(resource));
             Ok(Completion::Completed)
         }
-        Err(missing) if required() => Err(Failed::from(missing)),
-        Err(missing) => Ok(Completion::ignored_with(missing)),
+        Err(Trouble::Missing(why)) if !required() => Ok(Completion::ignored_with(why)),
+        Err(trouble) => Err(Failed::from(trouble)),
     })
-}
-
-fn required() -> bool {
-    std::env::var("OSCILLINK_REQUIRE_EMULATORS").is_ok_and(|value| value == "1")
 }
 
 /// A test of each check of a conformance suite, and one that fails if a check is missing.

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use libtest_mimic::Trial;
 use oscillink_adapters::gcp::{CloudTasksQueue, OidcConfig, OidcError, OidcVerifier};
 use oscillink_domain::QueueName;
+use oscillink_emulators::TasksEmulator;
 use oscillink_ports::conformance::queue::Target;
 use oscillink_ports::{QueueLimits, Task, TaskQueue};
 
-use super::queue::{ACCOUNT, Pool, Tasks, config};
+use super::queue::{ACCOUNT, Pool, config, start_tasks};
 use super::{Bench, trial};
 
 pub fn trials(bench: &Arc<Bench>) -> Vec<Trial> {
@@ -33,14 +34,14 @@ pub fn trials(bench: &Arc<Bench>) -> Vec<Trial> {
 
 /// A push's `Authorization` header and who should accept it.
 struct Push {
-    tasks: Tasks,
+    tasks: TasksEmulator,
     authorization: String,
     audience: String,
 }
 
 impl Push {
     async fn make() -> Self {
-        let tasks = Tasks::start().await;
+        let tasks = start_tasks().await;
         let target = Target::acknowledging();
         let seen = Arc::<Mutex<Vec<String>>>::default();
         let pool = Pool::start(target.clone(), Arc::clone(&seen)).await;

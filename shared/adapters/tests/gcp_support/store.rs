@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use oscillink_adapters::gcp::{FirestoreConfig, FirestoreStore};
+use oscillink_emulators::{Emulator, http::get};
 use oscillink_ports::conformance::store::{self, StoreFixture};
 use oscillink_ports::conformance::{eventually, unique, within};
 use oscillink_ports::{Collection, DocKey, PortError, Store, StoreExt, TxError, Write};
 use serde_json::{Value, json};
 
-use super::process::{Emulator, get};
 use super::{Bench, project, trial};
 use crate::conformance_trials;
 
@@ -260,7 +260,7 @@ async fn recovers_from_a_restart(mut emulator: Emulator) {
     let store = connect(&emulator.address(), &project()).await;
     let target = key("survivor");
     add_one(&store, &target).await;
-    tokio::task::block_in_place(|| emulator.restart());
+    tokio::task::block_in_place(|| emulator.restart()).unwrap();
     eventually("the store answers", || async { store.check().await.ok() }).await;
     add_one(&store, &target).await;
     assert_eq!(store.get(&target).await.unwrap(), Some(json!({"n": 1})));

@@ -8,5 +8,7 @@ mod conformance;
 mod crash;
 mod data_folder;
 mod queue;
+mod quota;
+mod room;
 mod scene;
 mod trouble;

@@ -54,9 +54,13 @@ pub(super) async fn run(
     while !receiver.stopped() {
         let mut stream = receiver.open();
         let received = receiver.drain(&mut stream).await;
+        let rest = stream.shutdown_token();
+        // Closed first: what is given back would otherwise come again on it, where nobody reads any
+        // more, and be on loan until its deadline.
+        drop(stream);
         receiver.lines.give_back_all();
         // Waits for the handlers under way, so that their answers still count.
-        stream.shutdown_token().shutdown().await;
+        rest.shutdown().await;
         if receiver.stopped() {
             break;
         }
@@ -97,6 +101,7 @@ impl Receiver {
         let inner = &self.inner;
         let subscribe = inner.subscriber.subscribe(&self.subscription.name);
         subscribe
+            .set_max_lease_extension(inner.config.ack_deadline)
             .set_max_outstanding_messages(MAX_ON_LOAN)
             .set_max_outstanding_bytes(MAX_ON_LOAN_BYTES)
             .build()

@@ -9,6 +9,7 @@ use google_cloud_gax::error::rpc::Code;
 use google_cloud_gax::options::RequestOptionsBuilder;
 use google_cloud_pubsub::model;
 use google_cloud_pubsub::model::{DeadLetterPolicy, ExpirationPolicy, RetryPolicy};
+use oscillink_domain::event::Topic;
 use oscillink_ports::PortError;
 
 use super::{Channel, Inner, PubSubConfig, message};
@@ -18,8 +19,6 @@ use crate::gcp::gax::{self, code, duration, port_error};
 pub(super) const DEAD_LETTERS: &str = "dead-letters";
 /// Longest name of a subscription in the project.
 const MAX_ID_LEN: usize = 255;
-/// Time that the service waits for an answer before it delivers again; the client extends it.
-const ACK_DEADLINE_SECONDS: i32 = 60;
 /// How long the service keeps what no one took.
 const RETENTION: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// The same for an ephemeral subscription: the service's least.
@@ -88,7 +87,7 @@ impl Subscription {
         let settings = model::Subscription::new()
             .set_name(&self.name)
             .set_topic(message::topic_name(config, self.channel))
-            .set_ack_deadline_seconds(ACK_DEADLINE_SECONDS)
+            .set_ack_deadline_seconds(seconds(config.ack_deadline))
             .set_enable_message_ordering(true)
             .set_retry_policy(pauses);
         if self.ephemeral {
@@ -132,6 +131,22 @@ impl Inner {
         Ok(())
     }
 
+    /// Asks for one of the topics.
+    pub(super) async fn check(&self) -> Result<(), PortError> {
+        let name = message::topic_name(&self.config, Channel::Events(Topic::JobEvents));
+        let call = self.bounded(self.topics.get_topic().set_topic(name));
+        match call.send().await {
+            Ok(_) => Ok(()),
+            // An emulator that was restarted has forgotten its topics.
+            Err(error)
+                if self.config.emulator.is_some() && code(&error) == Some(Code::NotFound) =>
+            {
+                self.ensure_topics().await
+            }
+            Err(error) => Err(port_error("get topic", &error)),
+        }
+    }
+
     /// Makes the subscription if it does not exist.
     pub(super) async fn ensure_subscription(
         &self,
@@ -156,6 +171,11 @@ impl Inner {
             tracing::warn!(%error, subscription = subscription.id, "left to expire");
         }
     }
+}
+
+/// Whole seconds, within what the service allows.
+fn seconds(deadline: Duration) -> i32 {
+    i32::try_from(deadline.as_secs()).map_or(600, |seconds| seconds.clamp(10, 600))
 }
 
 fn made<T>(what: &str, answer: Result<T, Error>) -> Result<(), PortError> {
