@@ -12,6 +12,7 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 import numpy as np
 
 from .errors import ApiError, UnexpectedAnswer, problem_of
+from .models import Array
 
 T = TypeVar("T")
 
@@ -60,7 +61,7 @@ def _decode(hint: Any, value: Any) -> Any:
         return tuple(_decode(a, item) for a, item in zip(arguments, items))
     if origin is dict:
         return {k: _decode(arguments[1], v) for k, v in _checked(dict, value).items()}
-    if origin is np.ndarray:
+    if hint == Array:
         return np.asarray(value, dtype=np.float32)
     if hint is ApiError:
         problem: Mapping[str, Any] = _checked(dict, value)
