@@ -1,0 +1,2 @@
+//! Stories about the harness.
+fn main() {}
