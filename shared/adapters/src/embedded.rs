@@ -84,6 +84,18 @@ pub fn open(config: &EmbeddedConfig, clock: Arc<dyn Clock>) -> Result<Embedded, 
     })
 }
 
+/// Opens documents and blobs of a data folder, without its lock: for a command beside a server.
+///
+/// # Errors
+/// The folder or the database cannot be made, read or trusted.
+pub fn open_without_lock(
+    config: &EmbeddedConfig,
+) -> Result<(SqliteStore, FolderBlobs), EmbeddedError> {
+    let store = open_store_only(config)?;
+    let folder = DataFolder::create(&config.data_dir)?;
+    Ok((store, FolderBlobs::open(&folder.blobs())?))
+}
+
 /// Opens only the documents of a data folder, without its lock: for a command beside a server.
 ///
 /// # Errors

@@ -87,6 +87,9 @@ pub struct KeyRecord {
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
+    /// Place of the last event about it, see [`KeyRecord::next_event_tag`].
+    #[serde(default)]
+    pub event_tag: u64,
 }
 
 impl KeyRecord {
@@ -94,6 +97,16 @@ impl KeyRecord {
     #[must_use]
     pub fn limits(&self, base: &Baseline) -> Limits {
         Limits::of(self.tier, base, &self.overrides)
+    }
+
+    /// The place of the next event about the key among all events: the time, but always behind the
+    /// one before. Whoever announces something about a key takes its place from here, in the
+    /// transaction that writes the key, so that events go out in the order of the transactions even
+    /// within one millisecond and between processes whose clocks differ.
+    pub fn next_event_tag(&mut self, now: Timestamp) -> u64 {
+        let time = u64::try_from(now.as_millis()).unwrap_or(0);
+        self.event_tag = time.max(self.event_tag.saturating_add(1));
+        self.event_tag
     }
 
     /// Whether the secret with this hash opens the key at `now`.

@@ -75,6 +75,22 @@ impl OutboxEntry {
         }
     }
 
+    /// The intent to publish events about a key. `id` names the occurrence; `tag` is the key's, so
+    /// that its events keep the order of their transactions.
+    #[must_use]
+    pub fn announce(
+        id: String,
+        ordering_key: &str,
+        events: Vec<(Topic, Event)>,
+        tag: u64,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            tag,
+            ..Self::publish(id, ordering_key, events, now)
+        }
+    }
+
     /// The intent to publish events of one occurrence. `id` names the occurrence.
     #[must_use]
     pub fn publish(

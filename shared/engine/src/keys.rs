@@ -99,6 +99,7 @@ impl Engine {
             }],
             created_at: now,
             updated_at: now,
+            event_tag: 0,
         };
         let key = record_key(&key_id);
         let hash_key = hash_key(&secret.hash());
@@ -269,6 +270,7 @@ impl Engine {
                 }
                 change(&mut record);
                 record.updated_at = now;
+                let tag = record.next_event_tag(now);
                 let mut writes = vec![Write::put(key.clone(), &record)?];
                 if let Some(hash) = &new_hash {
                     let document = KeyHashDocument {
@@ -276,7 +278,7 @@ impl Engine {
                     };
                     writes.push(Write::put(hash_key(hash), &document)?);
                 }
-                let entry = change_entry(&record, now, &source);
+                let entry = change_entry(&record, tag, now, &source);
                 writes.push(Write::put(
                     DocKey::new(Collection::Outbox, &entry.id),
                     &entry,
@@ -297,12 +299,13 @@ impl Engine {
 }
 
 /// Announces a changed key, so that every instance drops it from its cache.
-fn change_entry(record: &KeyRecord, now: Timestamp, source: &str) -> OutboxEntry {
+fn change_entry(record: &KeyRecord, tag: u64, now: Timestamp, source: &str) -> OutboxEntry {
     let content = serde_json::to_string(record).unwrap_or_default();
     let id = event_id(&["key", record.key_id.as_str(), &content]);
     let event = change_event(record, id.clone(), now, source);
     let events = vec![(Topic::EntitlementEvents, event)];
-    OutboxEntry::publish(id.as_str().to_owned(), record.key_id.as_str(), events, now)
+    let id = id.as_str().to_owned();
+    OutboxEntry::announce(id, record.key_id.as_str(), events, tag, now)
 }
 
 /// What instances are told of a changed key. It names the hashes by which they remember the key.

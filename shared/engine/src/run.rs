@@ -34,9 +34,24 @@ pub struct Backlog {
 impl Engine {
     /// Relays intents until `shutdown` completes.
     pub async fn run_relay(&self, shutdown: impl Future<Output = ()>) {
+        self.relay_until(shutdown, true).await;
+    }
+
+    /// Publishes events until `shutdown` completes, and dispatches nothing: for a process that makes
+    /// events but accepts no jobs.
+    pub async fn run_event_relay(&self, shutdown: impl Future<Output = ()>) {
+        self.relay_until(shutdown, false).await;
+    }
+
+    async fn relay_until(&self, shutdown: impl Future<Output = ()>, dispatches: bool) {
         let work = async {
             loop {
-                match self.relay_pass().await {
+                let moved = if dispatches {
+                    self.relay_pass().await
+                } else {
+                    self.relay_events().await
+                };
+                match moved {
                     Ok(0) => {
                         // An elapsed wait is not an error: it is the poll.
                         let _ = timeout(RELAY_POLL, self.inner.outbox_changed.notified()).await;

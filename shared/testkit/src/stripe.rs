@@ -7,6 +7,7 @@
 
 mod objects;
 mod routes;
+mod signer;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,7 +18,8 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-pub use objects::subscription;
+pub use objects::{event, subscription};
+pub use signer::sign;
 
 /// Fields of a form, with Stripe's brackets as they came: `subscription_data[metadata][x]`.
 pub type Form = BTreeMap<String, String>;

@@ -93,9 +93,6 @@ pub struct Account {
     pub held: bool,
     /// Grows with every change.
     pub version: u64,
-    /// Order of the last outgoing event: those of one key keep their order within a millisecond.
-    #[serde(default)]
-    pub event_tag: u64,
     /// Usage from here on is metered.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -115,7 +112,6 @@ impl Account {
             given: None,
             held: false,
             version: 0,
-            event_tag: 0,
             created_at: now,
             updated_at: now,
         }
@@ -223,13 +219,6 @@ impl Account {
                 .filter(enterprise)
                 .for_each(|known| known.approved = true);
         }
-    }
-
-    /// The place of the next outgoing event: the time, but always behind the one before.
-    pub fn next_event_tag(&mut self, now: Timestamp) -> u64 {
-        let time = u64::try_from(now.as_millis()).unwrap_or(0);
-        self.event_tag = time.max(self.event_tag + 1);
-        self.event_tag
     }
 
     fn approved(&self) -> bool {

@@ -41,6 +41,7 @@ fn key() -> KeyRecord {
         secrets: Vec::new(),
         created_at: at(0),
         updated_at: at(0),
+        event_tag: 0,
     }
 }
 

@@ -31,6 +31,25 @@ pub enum DriftKind {
     Meter,
 }
 
+impl DriftKind {
+    /// The name in reports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UnknownSubscription => "unknown_subscription",
+            Self::MissingSubscription => "missing_subscription",
+            Self::Subscription => "subscription",
+            Self::Price => "price",
+            Self::Key => "key",
+            Self::MissingKey => "missing_key",
+            Self::Event => "event",
+            Self::UnreportedUsage => "unreported_usage",
+            Self::SetAside => "set_aside",
+            Self::Meter => "meter",
+        }
+    }
+}
+
 /// One disagreement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drift {

@@ -187,7 +187,6 @@ fn decide(
             let id = event_id(&["billing", change.key_id.as_str(), &version]);
             let event = change_event(&key, id, now, source);
             out.events.push((Topic::EntitlementEvents, event));
-            out.put(record_key(&change.key_id), &key)?;
         }
         out.put(
             customer_key(&change.state.customer),
@@ -202,9 +201,10 @@ fn decide(
     if let Some((_, first)) = out.events.first() {
         let id = first.event_id.as_str().to_owned();
         let events = std::mem::take(&mut out.events);
-        let mut entry = OutboxEntry::publish(id, change.key_id.as_str(), events, now);
-        entry.tag = account.next_event_tag(now);
+        let tag = key.next_event_tag(now);
+        let entry = OutboxEntry::announce(id, change.key_id.as_str(), events, tag, now);
         out.put(DocKey::new(Collection::Outbox, &entry.id), &entry)?;
+        out.put(record_key(&change.key_id), &key)?;
     }
     out.put(account_key(&change.key_id), &account)?;
     Ok((out.writes, applied))
@@ -266,5 +266,6 @@ fn new_key(key_id: &KeyId, now: Timestamp) -> KeyRecord {
         secrets: Vec::new(),
         created_at: now,
         updated_at: now,
+        event_tag: 0,
     }
 }

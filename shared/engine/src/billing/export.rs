@@ -26,6 +26,8 @@ pub struct ExportReport {
     pub files: Vec<String>,
     /// Rows in them.
     pub rows: u64,
+    /// Keys whose earlier files of a day are not what they say, so that none was added, and why.
+    pub failed: Vec<(KeyId, String)>,
 }
 
 /// What a checked file says.
@@ -78,22 +80,56 @@ impl Engine {
     /// # Errors
     /// The day is not over, or an adapter failed.
     pub async fn export_usage(&self, day: &str) -> Result<ExportReport, ExportError> {
-        let start = Timestamp::parse_rfc3339(&format!("{day}T00:00:00Z"))
-            .map_err(|_| ExportError::Day(day.to_owned()))?;
-        if self.now() < start.plus_millis(DAY_MS) {
-            return Err(ExportError::NotOver(day.to_owned()));
+        self.export_days(day, 1).await
+    }
+
+    /// The last day that is over.
+    #[must_use]
+    pub fn yesterday(&self) -> String {
+        self.now().plus_millis(-DAY_MS).day()
+    }
+
+    /// Does as [`Engine::export_usage`] for `days` days, the last of which is `last`. A key whose
+    /// files cannot be trusted does not keep the others from theirs.
+    ///
+    /// # Errors
+    /// The last day is not over, or an adapter failed.
+    pub async fn export_days(&self, last: &str, days: u32) -> Result<ExportReport, ExportError> {
+        let last_start = Timestamp::parse_rfc3339(&format!("{last}T00:00:00Z"))
+            .map_err(|_| ExportError::Day(last.to_owned()))?;
+        if self.now() < last_start.plus_millis(DAY_MS) {
+            return Err(ExportError::NotOver(last.to_owned()));
         }
         let mut report = ExportReport::default();
+        for back in (0..i64::from(days)).rev() {
+            self.export_all(last_start.plus_millis(-back * DAY_MS), &mut report)
+                .await?;
+        }
+        Ok(report)
+    }
+
+    async fn export_all(
+        &self,
+        start: Timestamp,
+        report: &mut ExportReport,
+    ) -> Result<(), ExportError> {
+        let day = start.day();
         let mut after = None;
         loop {
             let keys = self.keys(PAGE, after).await?;
             for key in &keys.items {
-                self.export_key(&key.key_id, day, start, &mut report)
-                    .await?;
+                match self.export_key(&key.key_id, &day, start, report).await {
+                    Err(ExportError::Port(error)) => return Err(error.into()),
+                    Err(error) => {
+                        let why = format!("{day}: {error}");
+                        report.failed.push((key.key_id.clone(), why));
+                    }
+                    Ok(()) => {}
+                }
             }
             after = keys.next;
             if after.is_none() {
-                return Ok(report);
+                return Ok(());
             }
         }
     }

@@ -201,11 +201,12 @@ fn decide(
         key_id: key_id.clone(),
     };
     writes.push(Write::put(hash_key(&hash), &owner)?);
+    let tag = key.next_event_tag(now);
     writes.push(Write::put(record_key(key_id), &key)?);
     let id = event_id(&["billing", key_id.as_str(), "shown"]);
     let event = change_event(&key, id.clone(), now, source);
     let events = vec![(Topic::EntitlementEvents, event)];
-    let entry = OutboxEntry::publish(id.as_str().to_owned(), key_id.as_str(), events, now);
+    let entry = OutboxEntry::announce(id.as_str().to_owned(), key_id.as_str(), events, tag, now);
     writes.push(Write::put(
         DocKey::new(Collection::Outbox, &entry.id),
         &entry,

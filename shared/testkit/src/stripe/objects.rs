@@ -44,6 +44,18 @@ pub fn subscription(
     })
 }
 
+/// An event in test mode, of an API version that no library knows yet, made at `created` (seconds
+/// since 1970).
+#[must_use]
+pub fn event(id: &str, kind: &str, created: i64, object: &Value) -> String {
+    json!({
+        "id": id, "object": "event", "type": kind, "created": created, "livemode": false,
+        "api_version": "2030-01-01.unknown", "pending_webhooks": 1, "data": {"object": object},
+        "request": null, "unheard_of": {"a": [1]},
+    })
+    .to_string()
+}
+
 /// An open checkout session. Fields that begin with an underscore are the server's own.
 pub(super) fn session(id: &str, form: &super::Form, url: &str) -> Value {
     let nested = |prefix: &str| -> Value {
