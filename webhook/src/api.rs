@@ -1,5 +1,7 @@
 //! The calls to Stripe that billing makes, in billing's own terms.
 
+use std::str::FromStr;
+
 use async_trait::async_trait;
 use oscillink_domain::billing::{BillingId, MeterBatch, Subscription};
 use oscillink_domain::{KeyId, Timestamp, Units};
@@ -51,13 +53,24 @@ pub struct Checkout {
 }
 
 /// When a subscription is to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CancelWhen {
     /// When what was paid for is used up.
     PeriodEnd,
     /// At once.
     Now,
+}
+
+impl FromStr for CancelWhen {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "period_end" => Ok(Self::PeriodEnd),
+            "now" => Ok(Self::Now),
+            _ => Err("must be period_end or now"),
+        }
+    }
 }
 
 /// A page of subscriptions.

@@ -46,6 +46,8 @@ pub struct Config {
     pub admin_secret: Option<SecretString>,
     /// Whether `/metrics` needs the admin secret (`OSCILLINK_METRICS_PROTECTED`).
     pub metrics_protected: bool,
+    /// Whether the usage files of each day are written when it is over (`OSCILLINK_USAGE_EXPORT`).
+    pub usage_export: bool,
 }
 
 impl Config {
@@ -54,8 +56,20 @@ impl Config {
     /// # Errors
     /// Names every variable that cannot be used.
     pub fn from_lookup(variables: &Variables<'_>) -> Result<Self, ConfigError> {
+        Self::read(variables, true)
+    }
+
+    /// From variables, for a process that asks Stripe and takes no events.
+    ///
+    /// # Errors
+    /// Names every variable that cannot be used.
+    pub fn without_events(variables: &Variables<'_>) -> Result<Self, ConfigError> {
+        Self::read(variables, false)
+    }
+
+    fn read(variables: &Variables<'_>, takes_events: bool) -> Result<Self, ConfigError> {
         let mut read = Lookup::new(variables);
-        let webhook_secrets = webhook_secrets(&mut read);
+        let webhook_secrets = webhook_secrets(&mut read, takes_events);
         let api_key = read.secret("STRIPE_API_KEY", 8);
         let key_mode = api_key.as_ref().and_then(mode_of);
         let livemode = read.flag("OSCILLINK_STRIPE_LIVEMODE", key_mode.unwrap_or(true));
@@ -94,6 +108,7 @@ impl Config {
             meter_id: read.optional("OSCILLINK_STRIPE_METER_ID"),
             admin_secret: read.secret("OSCILLINK_ADMIN_SECRET", 16),
             metrics_protected: read.flag("OSCILLINK_METRICS_PROTECTED", false),
+            usage_export: read.flag("OSCILLINK_USAGE_EXPORT", true),
             api_key,
             public_url,
         };
@@ -101,7 +116,7 @@ impl Config {
     }
 }
 
-fn webhook_secrets(read: &mut Lookup<'_>) -> Vec<SecretString> {
+fn webhook_secrets(read: &mut Lookup<'_>, needed: bool) -> Vec<SecretString> {
     const NAME: &str = "STRIPE_WEBHOOK_SECRET";
     let mut secrets: Vec<SecretString> = Vec::new();
     for name in [NAME, "STRIPE_WEBHOOK_SECRET_OLD"] {
@@ -113,7 +128,7 @@ fn webhook_secrets(read: &mut Lookup<'_>) -> Vec<SecretString> {
             secrets.push(SecretString::from(part.to_owned()));
         }
     }
-    if secrets.is_empty() {
+    if secrets.is_empty() && needed {
         read.refuse(NAME, "must be set: without it no event can be believed");
     }
     if secrets.len() > MAX_SECRETS {

@@ -9,6 +9,8 @@ mod api;
 mod config;
 mod error;
 mod event;
+mod fields;
+mod layers;
 mod process;
 mod router;
 mod routes;
@@ -24,7 +26,7 @@ pub use config::Config;
 pub use error::Problem;
 pub use event::{Envelope, KEY_METADATA, Look, Notice, Unreadable, subscription};
 pub use process::Outcome;
-pub use router::router;
+pub use router::{router, routes};
 pub use signature::{SignatureError, verify};
 pub use state::Billing;
 #[cfg(feature = "stripe")]

@@ -1,11 +1,12 @@
 //! The routes of the service.
 
+use std::any::Any;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use secrecy::ExposeSecret;
@@ -13,28 +14,36 @@ use subtle::ConstantTimeEq;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use crate::error::Problem;
+use crate::layers;
 use crate::routes::{pages, pairing, portal, webhook};
 use crate::state::Billing;
 
 /// Largest body of everything but events.
-const SMALL_BODY_BYTES: usize = 4 * 1024;
+pub(crate) const SMALL_BODY_BYTES: usize = 4 * 1024;
 /// Longest a request may take.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
-/// Headers of every answer: nothing here is for caches, other sites, frames or search engines.
-const HARDENING: [(&str, &str); 6] = [
-    ("cache-control", "no-store"),
-    ("referrer-policy", "no-referrer"),
-    ("x-content-type-options", "nosniff"),
-    ("x-frame-options", "DENY"),
-    ("x-robots-tag", "noindex, nofollow"),
-    (
-        "content-security-policy",
-        "default-src 'none'; frame-ancestors 'none'",
-    ),
-];
 
-/// The service's routes. [`Billing::run`] has to run beside them.
+/// The routes of billing alone, for a process that has probes of its own. [`Billing::run`] has to
+/// run beside them.
+pub fn routes(billing: Billing) -> Router {
+    layered(bare(&billing), billing)
+}
+
+/// The routes of a process that does billing and nothing else: those of billing, and probes.
+/// [`Billing::run`] has to run beside them.
 pub fn router(billing: Billing) -> Router {
+    let probes = Router::new()
+        .route("/health", get(|| async { "ok" }))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics));
+    let all = bare(&billing)
+        .merge(probes)
+        .fallback(|| async { Problem::NotFound("there is no such route") });
+    layered(all, billing)
+}
+
+fn bare(billing: &Billing) -> Router<Billing> {
     let events = Router::new()
         .route("/stripe/webhook", post(webhook::receive))
         .layer(DefaultBodyLimit::max(billing.config().max_body_bytes));
@@ -46,55 +55,44 @@ pub fn router(billing: Billing) -> Router {
         .route("/billing/given-up", get(pages::given_up))
         .route("/billing/portal", post(portal::portal))
         .route("/billing/cancel", post(portal::cancel))
-        .route("/health", get(|| async { "ok" }))
-        .route("/ready", get(ready))
-        .route("/metrics", get(metrics))
         .layer(DefaultBodyLimit::max(SMALL_BODY_BYTES));
-    events
-        .merge(calls)
-        .layer(from_fn(harden))
+    events.merge(calls)
+}
+
+fn layered(routes: Router<Billing>, billing: Billing) -> Router {
+    routes
         .layer(TimeoutLayer::with_status_code(
             StatusCode::REQUEST_TIMEOUT,
             TIME_LIMIT,
         ))
-        .layer(CatchPanicLayer::new())
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(billing.clone(), layers::observe))
         .with_state(billing)
 }
 
-async fn harden(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
-    for (name, value) in HARDENING {
-        headers
-            .entry(name)
-            .or_insert(HeaderValue::from_static(value));
-    }
-    response
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    // The panic hook has logged what happened and where.
+    tracing::error!("a request handler panicked");
+    Problem::Status(StatusCode::INTERNAL_SERVER_ERROR).into_response()
 }
 
-async fn ready(State(billing): State<Billing>) -> Response {
+async fn ready(State(billing): State<Billing>) -> Result<&'static str, Problem> {
     // Stripe is not asked: when it does not answer, events are still taken and kept.
-    match billing.engine().ports().store.check().await {
-        Ok(()) => "ready".into_response(),
-        Err(error) => {
-            let text = format!("store: {error}");
-            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
-        }
-    }
+    billing.engine().ports().store.check().await?;
+    Ok("ready")
 }
 
-async fn metrics(State(billing): State<Billing>, headers: HeaderMap) -> Response {
+async fn metrics(State(billing): State<Billing>, headers: HeaderMap) -> Result<Response, Problem> {
     let config = billing.config();
     if config.metrics_protected && !admitted(config.admin_secret.as_ref(), &headers) {
-        return StatusCode::UNAUTHORIZED.into_response();
+        return Err(Problem::Status(StatusCode::UNAUTHORIZED));
     }
-    match billing.metrics().encode() {
-        Ok(text) => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(header::CONTENT_TYPE, kind)], text).into_response()
-        }
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
+    let text = billing.metrics().encode().map_err(|error| {
+        tracing::error!(%error, "the metrics cannot be written");
+        Problem::Status(StatusCode::INTERNAL_SERVER_ERROR)
+    })?;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }
 
 /// Whether the request brings the admin secret, compared in constant time.

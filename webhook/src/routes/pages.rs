@@ -5,18 +5,18 @@
 
 use std::sync::LazyLock;
 
-use axum::extract::{Form, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use base64::Engine as _;
 use oscillink_domain::billing::{BillingId, Pairing};
 use oscillink_domain::{KeyRecord, KeyStatus};
 use oscillink_engine::Claimed;
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::pairing::claim;
 use crate::error::Problem;
+use crate::fields::{Fields, FormFields, QueryFields};
 use crate::state::Billing;
 
 const STYLE: &str = "\
@@ -36,18 +36,12 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The session that a browser comes back from.
-#[derive(Deserialize)]
-pub struct Session {
-    session_id: String,
-}
-
 /// `GET /billing/success`: what happens next, and a button that shows the key.
 pub async fn success(
     State(billing): State<Billing>,
-    Query(session): Query<Session>,
+    QueryFields(fields): QueryFields,
 ) -> Result<Response, Problem> {
-    let Some(pairing) = find(&billing, &session).await? else {
+    let Some((session_id, pairing)) = find(&billing, fields).await? else {
         return Ok(unknown());
     };
     if pairing.claimed_at.is_some() {
@@ -67,12 +61,11 @@ pub async fn success(
             "Show my key",
         )
     };
-    // The session's id is letters, digits and underscores: `find` has checked it.
+    // The session's id is a `BillingId`: nothing in it is markup.
     let content = format!(
         "<h1>Thank you</h1><p>{says}</p><form method=\"post\" action=\"/billing/success\">\
-         <input type=\"hidden\" name=\"session_id\" value=\"{}\"><button type=\"submit\">{button}\
-         </button></form>",
-        session.session_id
+         <input type=\"hidden\" name=\"session_id\" value=\"{session_id}\">\
+         <button type=\"submit\">{button}</button></form>"
     );
     Ok(page(StatusCode::OK, "Thank you", &content))
 }
@@ -80,9 +73,9 @@ pub async fn success(
 /// `POST /billing/success`: the key, once.
 pub async fn reveal(
     State(billing): State<Billing>,
-    Form(session): Form<Session>,
+    FormFields(fields): FormFields,
 ) -> Result<Response, Problem> {
-    let Some(pairing) = find(&billing, &session).await? else {
+    let Some((session_id, pairing)) = find(&billing, fields).await? else {
         return Ok(unknown());
     };
     Ok(match claim(&billing, &pairing).await? {
@@ -104,9 +97,8 @@ pub async fn reveal(
             let content = format!(
                 "<h1>One moment</h1><p role=\"status\">The payment is being confirmed, which takes a \
                  few seconds.</p><form method=\"post\" action=\"/billing/success\"><input \
-                 type=\"hidden\" name=\"session_id\" value=\"{}\"><button type=\"submit\">Try again\
-                 </button></form>",
-                session.session_id
+                 type=\"hidden\" name=\"session_id\" value=\"{session_id}\">\
+                 <button type=\"submit\">Try again</button></form>"
             );
             page(StatusCode::OK, "One moment", &content)
         }
@@ -122,12 +114,19 @@ pub async fn given_up() -> Response {
     page(StatusCode::OK, "Nothing was bought", content)
 }
 
-async fn find(billing: &Billing, session: &Session) -> Result<Option<Pairing>, Problem> {
+/// The session that a browser comes back from, and its pairing.
+async fn find(
+    billing: &Billing,
+    mut fields: Fields,
+) -> Result<Option<(BillingId, Pairing)>, Problem> {
+    let session_id = fields.required("session_id")?;
+    // Whatever else is in the address does not matter: things are added to links.
     // Whatever cannot be a session's id is not looked up, nor put into a page.
-    let Ok(id) = session.session_id.parse::<BillingId>() else {
+    let Ok(id) = session_id.parse::<BillingId>() else {
         return Ok(None);
     };
-    Ok(billing.engine().pairing_of_session(id.as_str()).await?)
+    let pairing = billing.engine().pairing_of_session(id.as_str()).await?;
+    Ok(pairing.map(|pairing| (id, pairing)))
 }
 
 fn plan(record: &KeyRecord) -> String {

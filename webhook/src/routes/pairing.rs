@@ -1,18 +1,17 @@
 //! Pairing: a command line starts a checkout, shows its address, and asks until it has the key.
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{Form, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Redirect;
 use oscillink_domain::billing::{BillingId, Pairing, PairingCode};
 use oscillink_domain::{ApiKey, KeyRecord, KeyStatus, Tier};
 use oscillink_engine::Claimed;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::api::{Checkout, NewCheckout};
 use crate::error::Problem;
+use crate::fields::{Fields, FormFields, JsonFields};
 use crate::state::Billing;
 
 /// How often a command line should ask, seconds.
@@ -21,25 +20,22 @@ const POLL_SECONDS: u64 = 2;
 const WEBHOOK_TIME_MS: i64 = 5_000;
 
 /// What to buy.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Start {
-    #[serde(default = "pro")]
+#[derive(Debug)]
+struct Start {
     tier: Tier,
     /// One of several prices for the tier.
-    #[serde(default)]
     price: Option<BillingId>,
 }
 
-const fn pro() -> Tier {
-    Tier::Pro
-}
-
-/// The code of a pairing, in the body so that it is in nobody's log of addresses.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Poll {
-    code: String,
+impl Start {
+    fn of(mut fields: Fields) -> Result<Self, Problem> {
+        let start = Self {
+            tier: fields.optional("tier")?.unwrap_or(Tier::Pro),
+            price: fields.optional("price")?,
+        };
+        fields.finish()?;
+        Ok(start)
+    }
 }
 
 /// `POST /billing/cli/start`: a code and the address of a checkout. With the caller's key in
@@ -47,9 +43,9 @@ pub struct Poll {
 pub async fn start(
     State(billing): State<Billing>,
     headers: HeaderMap,
-    body: Result<Json<Start>, JsonRejection>,
+    JsonFields(fields): JsonFields,
 ) -> Result<Json<Value>, Problem> {
-    let Json(start) = body.map_err(|error| Problem::Invalid(error.body_text()))?;
+    let start = Start::of(fields)?;
     let caller = caller(&billing, &headers).await?;
     let (code, pairing, checkout) = begin(&billing, &start, caller, true).await?;
     Ok(Json(json!({
@@ -65,8 +61,9 @@ pub async fn start(
 /// `POST /billing/checkout`: a form for browsers; goes to the checkout at once.
 pub async fn checkout(
     State(billing): State<Billing>,
-    Form(start): Form<Start>,
+    FormFields(fields): FormFields,
 ) -> Result<Redirect, Problem> {
+    let start = Start::of(fields)?;
     let (_, _, checkout) = begin(&billing, &start, None, false).await?;
     Ok(Redirect::to(&checkout.url))
 }
@@ -74,16 +71,18 @@ pub async fn checkout(
 /// `POST /billing/cli/poll`: `pending` until it is paid, then the key, once.
 pub async fn poll(
     State(billing): State<Billing>,
-    body: Result<Json<Poll>, JsonRejection>,
+    JsonFields(mut fields): JsonFields,
 ) -> Result<Json<Value>, Problem> {
-    let Json(poll) = body.map_err(|_| Problem::Invalid("expected {\"code\": …}".to_owned()))?;
-    let unknown = Problem::NotFound("no such code, or it has expired");
-    let Some(code) = PairingCode::parse(&poll.code) else {
-        return Err(unknown);
+    // In the body, so that it is in nobody's log of addresses.
+    let code = fields.required("code")?;
+    fields.finish()?;
+    let unknown = || Problem::Unknown {
+        field: "code",
+        detail: "no such code, or it has expired",
     };
-    let Some(pairing) = billing.engine().pairing(&code).await? else {
-        return Err(unknown);
-    };
+    let code = PairingCode::parse(&code).ok_or_else(unknown)?;
+    let pairing = billing.engine().pairing(&code).await?;
+    let pairing = pairing.ok_or_else(unknown)?;
     Ok(Json(match claim(&billing, &pairing).await? {
         Claimed::Waiting => json!({
             "status": "pending",
@@ -96,7 +95,7 @@ pub async fn poll(
         }
         Claimed::Upgraded(record) => described("upgraded", &record),
         Claimed::AlreadyShown => json!({ "status": "claimed" }),
-        Claimed::Unknown => return Err(unknown),
+        Claimed::Unknown => return Err(unknown()),
     }))
 }
 
@@ -146,8 +145,9 @@ async fn begin(
         Some(price) => Some(price).filter(|p| prices.tier(p) == Some(start.tier)),
         None => prices.price_of(start.tier),
     };
-    let price = price.ok_or_else(|| {
-        Problem::Invalid(format!("tier {} is not sold at that price", start.tier))
+    let price = price.ok_or_else(|| match &start.price {
+        Some(_) => Problem::field("price", format!("does not buy tier {}", start.tier)),
+        None => Problem::field("tier", format!("{} is not for sale", start.tier)),
     })?;
     if !billing.may_start_checkout() {
         return Err(Problem::RateLimited);

@@ -2,35 +2,24 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
 use axum::http::HeaderMap;
 use oscillink_domain::Sha256Hex;
 use oscillink_domain::billing::{Account, Standing};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::pairing::caller;
 use crate::api::{CancelWhen, StripeApi};
 use crate::error::Problem;
+use crate::fields::JsonFields;
 use crate::state::Billing;
-
-/// When to cancel.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Cancel {
-    #[serde(default = "period_end")]
-    when: CancelWhen,
-}
-
-const fn period_end() -> CancelWhen {
-    CancelWhen::PeriodEnd
-}
 
 /// `POST /billing/portal`: a link to the customer's own page, good for a short time.
 pub async fn portal(
     State(billing): State<Billing>,
     headers: HeaderMap,
+    JsonFields(fields): JsonFields,
 ) -> Result<Json<Value>, Problem> {
+    fields.finish()?;
     let (account, api) = customer(&billing, &headers).await?;
     let customer = account
         .customer
@@ -48,9 +37,10 @@ pub async fn portal(
 pub async fn cancel(
     State(billing): State<Billing>,
     headers: HeaderMap,
-    body: Result<Json<Cancel>, JsonRejection>,
+    JsonFields(mut fields): JsonFields,
 ) -> Result<Json<Value>, Problem> {
-    let Json(cancel) = body.map_err(|error| Problem::Invalid(error.body_text()))?;
+    let when = fields.optional("when")?.unwrap_or(CancelWhen::PeriodEnd);
+    fields.finish()?;
     let (account, api) = customer(&billing, &headers).await?;
     let mut cancelled = Vec::new();
     for known in account.live() {
@@ -58,10 +48,9 @@ pub async fn cancel(
         let idempotency_key = Sha256Hex::of_parts([
             b"cancel".as_slice(),
             id.as_str().as_bytes(),
-            format!("{:?} {}", cancel.when, known.as_of).as_bytes(),
+            format!("{when:?} {}", known.as_of).as_bytes(),
         ]);
-        api.cancel(id, cancel.when, idempotency_key.as_str())
-            .await?;
+        api.cancel(id, when, idempotency_key.as_str()).await?;
         // What Stripe says now counts; its webhook will say it again.
         billing.refresh(id, &account.key_id).await?;
         cancelled.push(id.clone());

@@ -2,14 +2,14 @@
 //! and only then acknowledged. What it means is found out later.
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::body::Body;
+use axum::extract::{Request, State};
 use oscillink_engine::Recorded;
 use serde_json::{Value, json};
 
 use crate::error::Problem;
 use crate::event::Envelope;
+use crate::fields::body;
 use crate::signature::verify;
 use crate::state::Billing;
 
@@ -17,13 +17,12 @@ use crate::state::Billing;
 /// Stripe sends it again.
 pub async fn receive(
     State(billing): State<Billing>,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Request<Body>,
 ) -> Result<Json<Value>, Problem> {
     let config = billing.config();
-    let header = headers
-        .get("stripe-signature")
-        .and_then(|value| value.to_str().ok());
+    let header = request.headers().get("stripe-signature").cloned();
+    let header = header.as_ref().and_then(|value| value.to_str().ok());
+    let body = body(request, &billing, config.max_body_bytes).await?;
     let now = billing.engine().now();
     let secrets = &config.webhook_secrets;
     if let Err(error) = verify(header, &body, secrets, now, config.tolerance_ms) {
@@ -31,7 +30,7 @@ pub async fn receive(
         return Err(error.into());
     }
     let raw = std::str::from_utf8(&body)
-        .map_err(|_| Problem::Invalid("the event is not UTF-8".to_owned()))?;
+        .map_err(|error| Problem::field("body", format!("is not UTF-8: {error}")))?;
     let envelope = Envelope::of(raw);
     if envelope
         .livemode
@@ -40,7 +39,7 @@ pub async fn receive(
         billing.count("wrong_mode");
         let wants = if config.livemode { "live" } else { "test" };
         let detail = format!("this endpoint takes events of {wants} mode only");
-        return Err(Problem::Invalid(detail));
+        return Err(Problem::field("livemode", detail));
     }
     let recorded = billing
         .engine()

@@ -1,13 +1,15 @@
 //! Events over HTTP: who is believed, what is kept, what it does to keys.
 
 use oscillink_domain::billing::EventStatus;
-use oscillink_domain::{KeyStatus, Tier};
+use oscillink_domain::event::Topic;
+use oscillink_domain::{Event, KeyStatus, Tier};
 use oscillink_engine::{EventFilter, Replayed};
 use oscillink_ports::Clock as _;
 use oscillink_testkit::Faults;
+use oscillink_testkit::stripe::sign;
 use serde_json::json;
 
-use crate::harness::{House, OLD_SECRET, SECRET, config, event, key_id, signed, sub};
+use crate::harness::{House, OLD_SECRET, SECRET, config, event, key_id, sub};
 
 const UPDATED: &str = "customer.subscription.updated";
 
@@ -23,8 +25,6 @@ impl House {
 
     /// Stripe's state changes, and an event tells of it.
     async fn happens(&self, id: &str, status: &str, price: &str, seconds: i64) {
-        // Things happen one after another; within one millisecond their order is not defined.
-        self.clock.advance(10);
         let state = sub(status, price, Some(&key_id()));
         self.stripe.set(&state);
         let answer = self.deliver(&event(id, UPDATED, seconds, &state)).await;
@@ -39,15 +39,15 @@ async fn only_bodies_signed_by_a_live_secret_in_time_are_believed() {
     let raw = event("evt_1", UPDATED, 0, &sub("active", "price_pro", None));
     let now = house.clock.now().as_millis() / 1_000;
     for secret in [SECRET, OLD_SECRET] {
-        let answer = house.deliver_signed(&raw, &signed(&raw, secret, now)).await;
+        let answer = house.deliver_signed(&raw, &sign(&raw, secret, now)).await;
         assert_eq!(answer.status, 200);
     }
     let changed = raw.replace("price_pro", "price_ent");
     for (body, header) in [
-        (&changed, signed(&raw, SECRET, now)),
-        (&raw, signed(&raw, "whsec_wrong", now)),
-        (&raw, signed(&raw, SECRET, now - 301)),
-        (&raw, signed(&raw, SECRET, now + 301)),
+        (&changed, sign(&raw, SECRET, now)),
+        (&raw, sign(&raw, "whsec_wrong", now)),
+        (&raw, sign(&raw, SECRET, now - 301)),
+        (&raw, sign(&raw, SECRET, now + 301)),
         (&raw, "t=1".to_owned()),
     ] {
         let answer = house.deliver_signed(body, &header).await;
@@ -132,18 +132,7 @@ async fn a_life_of_upgrades_lapses_and_an_end() {
     house.happens("evt_6", "canceled", "price_ent", 5).await;
     assert_eq!(house.tier().await, (Tier::Free, KeyStatus::Active));
     house.engine.relay_events().await.unwrap();
-    let told: Vec<String> = house
-        .bus
-        .published()
-        .iter()
-        .map(|(_, _, e)| {
-            format!(
-                "{} {}",
-                e.data["tier"].as_str().unwrap(),
-                e.data["status"].as_str().unwrap()
-            )
-        })
-        .collect();
+    let told: Vec<String> = house.bus.published().iter().map(told).collect();
     let enterprise = "enterprise active";
     let wanted = [
         "free active",
@@ -155,6 +144,42 @@ async fn a_life_of_upgrades_lapses_and_an_end() {
         "free active",
     ];
     assert_eq!(told, wanted, "in the order in which it happened");
+}
+
+/// What operators and billing do to one key is told in the order in which it was done, within one
+/// millisecond and also where the next process's clock is behind.
+#[tokio::test]
+async fn events_of_a_key_go_out_in_the_order_of_their_transactions() {
+    let house = House::new();
+    let status = |status| {
+        let engine = &house.engine;
+        async move { engine.set_key_status(&key_id(), status).await.unwrap() }
+    };
+    house.happens("evt_1", "active", "price_ent", 1).await;
+    status(KeyStatus::Active).await;
+    house.happens("evt_2", "past_due", "price_ent", 2).await;
+    status(KeyStatus::Suspended).await;
+    house.clock.advance(-500);
+    house.happens("evt_3", "active", "price_pro", 3).await;
+    status(KeyStatus::Active).await;
+    house.happens("evt_4", "canceled", "price_pro", 4).await;
+    house.engine.relay_events().await.unwrap();
+    let told: Vec<String> = house.bus.published().iter().map(told).collect();
+    let wanted = [
+        "enterprise pending",
+        "enterprise active",
+        "free active",
+        "free suspended",
+        "pro suspended",
+        "pro active",
+        "free active",
+    ];
+    assert_eq!(told, wanted);
+}
+
+fn told((_, _, event): &(Topic, String, Event)) -> String {
+    let text = |field: &str| event.data[field].as_str().unwrap().to_owned();
+    format!("{} {}", text("tier"), text("status"))
 }
 
 #[tokio::test]

@@ -7,23 +7,21 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
-use hmac::{Hmac, KeyInit, Mac};
 use http_body_util::BodyExt as _;
 use oscillink_domain::billing::{BillingId, MeterBatch, Subscription};
-use oscillink_domain::hash::hex;
 use oscillink_domain::{KeyId, Timestamp, Units};
 use oscillink_engine::{Engine, EngineConfig, Ports};
 use oscillink_ports::Clock as _;
 use oscillink_telemetry::Metrics;
 use oscillink_testkit::{
     Faults, ManualClock, MemoryBlobs, MemoryBus, MemoryQueue, MemoryStore, SeededEntropy, give_way,
+    stripe,
 };
 use oscillink_webhook::{
     ApiError, Billing, CancelWhen, Checkout, Config, NewCheckout, StripeApi, SubscriptionPage,
     router, subscription,
 };
 use serde_json::{Value, json};
-use sha2::Sha256;
 use tower::ServiceExt as _;
 
 pub const SECRET: &str = "whsec_current";
@@ -283,7 +281,7 @@ impl House {
 
     /// Delivers an event as Stripe does.
     pub async fn deliver(&self, raw: &str) -> Answer {
-        let header = signed(raw, SECRET, self.clock.now().as_millis() / 1_000);
+        let header = stripe::sign(raw, SECRET, self.clock.now().as_millis() / 1_000);
         self.deliver_signed(raw, &header).await
     }
 
@@ -301,12 +299,6 @@ impl House {
     }
 }
 
-pub fn signed(raw: &str, secret: &str, seconds: i64) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
-    mac.update(format!("{seconds}.{raw}").as_bytes());
-    format!("t={seconds},v1={}", hex(&mac.finalize().into_bytes()))
-}
-
 pub fn key_id() -> KeyId {
     KeyId::from_random([5; 16])
 }
@@ -321,12 +313,7 @@ pub fn sub(status: &str, price: &str, key: Option<&KeyId>) -> Value {
     })
 }
 
-/// An event as Stripe writes it.
+/// An event as Stripe writes it, so many seconds after the start.
 pub fn event(id: &str, kind: &str, seconds: i64, object: &Value) -> String {
-    json!({
-        "id": id, "object": "event", "type": kind, "created": START / 1_000 + seconds,
-        "livemode": false, "api_version": "2030-01-01.unknown", "pending_webhooks": 1,
-        "data": {"object": object}, "request": null, "unheard_of": {"a": [1]},
-    })
-    .to_string()
+    stripe::event(id, kind, START / 1_000 + seconds, object)
 }
