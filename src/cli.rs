@@ -69,10 +69,16 @@ pub enum Command {
     Gateway(commands::role::GatewayArgs),
     /// Run an instance of a worker pool alone, over Google Cloud
     Worker(commands::role::WorkerArgs),
+    /// Run billing alone, over Google Cloud: Stripe's events, checkouts, usage to meters
+    Webhook(commands::role::WebhookArgs),
     /// Make, list, rotate and revoke API keys
     Keys(commands::keys::Args),
-    /// Check the signature of a receipt
+    /// Check the signature of a receipt or of a usage file
     Verify(commands::verify::Args),
+    /// Compare Stripe, keys, ledger and meters
+    Reconcile(commands::reconcile::Args),
+    /// Write the signed usage files of days that are over
+    ExportUsage(commands::export_usage::Args),
 }
 
 fn const_format() -> String {

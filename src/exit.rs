@@ -25,7 +25,7 @@ pub enum Exit {
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0    done
-  1    failed: a job ended without a result, a signature did not verify
+  1    failed: a job ended without a result, a signature did not verify, something disagrees
   2    usage: an unknown flag, a bad value, an unusable configuration
   3    bad input: the file or request was refused; the message names the field
   4    refused: unknown key, tier without the feature, quota or rate limit

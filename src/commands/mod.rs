@@ -2,14 +2,17 @@
 
 pub mod cancel;
 pub mod demo;
+pub mod export_usage;
 pub mod get;
 pub mod keys;
 pub mod list;
+pub mod reconcile;
 pub mod role;
 pub mod serve;
 pub mod solve;
 pub mod submit;
 pub mod verify;
+mod verify_export;
 pub mod wait;
 
 use anyhow::{Context as _, Result};
@@ -28,6 +31,9 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Serve(args) => block_on(serve::run(&args, output)),
         Command::Gateway(args) => block_on(role::gateway(&args)),
         Command::Worker(args) => block_on(role::worker(&args)),
+        Command::Webhook(args) => block_on(role::webhook(&args)),
+        Command::Reconcile(args) => block_on(reconcile::run(&args, output)),
+        Command::ExportUsage(args) => block_on(export_usage::run(&args, output)),
         Command::Submit(args) => block_on(submit::run(&args, output)),
         Command::Get(args) => block_on(get::run(&args, output)),
         Command::Wait(args) => block_on(wait::run(&args, output)),

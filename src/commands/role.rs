@@ -1,4 +1,4 @@
-//! `oscillink gateway|worker`: one role of the service in this process, over Google Cloud.
+//! `oscillink gateway|worker|webhook`: one role of the service in this process, over Google Cloud.
 
 #[cfg(not(feature = "gcp"))]
 use crate::exit::Failure;
@@ -9,6 +9,11 @@ pub const HELP: &str = "\
 Configured by variables only: OSCILLINK_BACKEND=gcp, FIRESTORE_PROJECT, OSCILLINK_BLOB_URL and the \
 others of docs/configuration.md. SIGTERM hands running work back and ends within 10 seconds.";
 
+/// Why there is no cloud.
+#[cfg(not(feature = "gcp"))]
+pub const NO_CLOUD: &str = "this program was built without the cloud adapters: build it with \
+                            `--features gcp`, or run `oscillink serve`";
+
 /// A role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RoleName {
@@ -16,6 +21,8 @@ pub enum RoleName {
     Gateway,
     /// A worker pool's instance.
     Worker,
+    /// Billing.
+    Webhook,
 }
 
 /// Arguments of `gateway`.
@@ -32,6 +39,16 @@ pub struct WorkerArgs {
     queues: Option<String>,
 }
 
+/// Arguments of `webhook`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub struct WebhookArgs {}
+
+/// Runs billing until a signal ends it.
+pub async fn webhook(_: &WebhookArgs) -> Result<()> {
+    run(RoleName::Webhook, None).await
+}
+
 /// Runs a gateway until a signal ends it.
 pub async fn gateway(_: &GatewayArgs) -> Result<()> {
     run(RoleName::Gateway, None).await
@@ -44,9 +61,7 @@ pub async fn worker(args: &WorkerArgs) -> Result<()> {
 
 #[cfg(not(feature = "gcp"))]
 async fn run(_: RoleName, _: Option<&str>) -> Result<()> {
-    let text = "this program was built without the cloud adapters: build it with `--features gcp`, or run \
-                `oscillink serve`";
-    Err(Failure::usage(text).into())
+    Err(Failure::usage(NO_CLOUD).into())
 }
 
 #[cfg(feature = "gcp")]
@@ -79,6 +94,10 @@ async fn run(role: RoleName, queues: Option<&str>) -> Result<()> {
         RoleName::Worker => {
             let config = WorkerConfig::from_lookup(&lookup).map_err(|e| usage(&e))?;
             Role::worker(settings, config).await?
+        }
+        RoleName::Webhook => {
+            let config = crate::settings::billing::required(&lookup).map_err(|e| usage(&e))?;
+            Role::webhook(settings, config).await?
         }
     };
     tracing::info!(url = running.url(), ?role, "ready");

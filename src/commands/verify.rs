@@ -1,4 +1,5 @@
-//! `oscillink verify`: whether a receipt's signature is ours and covers what the receipt says.
+//! `oscillink verify`: whether a receipt's signature is ours and covers what the receipt says, and
+//! whether a usage file is whole.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,27 +11,34 @@ use oscillink_lattice::signature::{Mode, Required, SignedPayload, Value as Canon
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
+use super::verify_export;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::problem::read_input;
 
 const HELP: &str = "\
-FILE holds a receipt, an answer of the API, or a whole job with its result; - reads standard input. \
+FILE holds a receipt, an answer of the API, a whole job with its result, or a usage file as \
+`oscillink export-usage` writes it; - reads standard input. \
 The secret comes from RECEIPT_HMAC_SECRET; during a rotation RECEIPT_HMAC_SECRET_OLD is accepted too.
 
-Checked are the signature itself and that the signed values are those the receipt shows. \
-Exit code 1 says that it does not verify.
+Checked are the signature itself and that the signed values are those the receipt shows; of a usage \
+file every row, the chain between rows, the totals, the hash of the whole and the signature. Without \
+the secret --hashes-only checks all but the signature. Exit code 1 says that it does not verify.
 
-Example:
-  RECEIPT_HMAC_SECRET=… oscillink verify answer.json --require-mode extended";
+Examples:
+  RECEIPT_HMAC_SECRET=… oscillink verify answer.json --require-mode extended
+  oscillink verify 000001.ndjson --hashes-only";
 
 /// Arguments of `verify`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub struct Args {
-    /// The receipt as JSON; - reads standard input
-    #[arg(value_name = "RECEIPT.json")]
+    /// The receipt as JSON, or the usage file; - reads standard input
+    #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Of a usage file, check all but the signature: for those who do not have the secret
+    #[arg(long)]
+    hashes_only: bool,
     /// Accept only this signature mode
     #[arg(long, value_enum, value_name = "MODE")]
     require_mode: Option<RequiredMode>,
@@ -68,11 +76,20 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     .into_iter()
     .filter_map(|(age, name)| Some((age, read.secret(name, 1)?)))
     .collect();
+    let file = read_input(&args.file)?;
+    let is_export = verify_export::is_export(&file);
+    if is_export && args.hashes_only {
+        return verify_export::run(&file, &[], output);
+    }
     if known.is_empty() {
         return Err(Failure::usage("RECEIPT_HMAC_SECRET is not set").into());
     }
+    if is_export {
+        let secrets: Vec<SecretString> = known.into_iter().map(|(_, secret)| secret).collect();
+        return verify_export::run(&file, &secrets, output);
+    }
     let secrets: Vec<&SecretString> = known.iter().map(|(_, secret)| secret).collect();
-    let document: Value = serde_json::from_slice(&read_input(&args.file)?)
+    let document: Value = serde_json::from_slice(&file)
         .map_err(|error| Failure::bad_input(format!("not JSON: {error}")))?;
     let receipt = find_receipt(&document)
         .ok_or_else(|| Failure::bad_input("there is no receipt in this document"))?;

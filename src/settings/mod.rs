@@ -1,5 +1,6 @@
 //! The server's settings, from flags and environment. A setting that cannot be used names its variable.
 
+pub mod billing;
 #[cfg(feature = "gcp")]
 mod role;
 mod seeds;
@@ -12,6 +13,7 @@ use oscillink_adapters::embedded::DatabaseConfig;
 use oscillink_domain::settings::{ConfigError, Lookup, Variables};
 use oscillink_engine::EngineConfig;
 use oscillink_gateway::Config as GatewayConfig;
+use oscillink_webhook::Config as BillingConfig;
 use oscillink_worker::WorkerConfig;
 use secrecy::SecretString;
 
@@ -45,6 +47,8 @@ pub struct ServerSettings {
     pub worker: WorkerConfig,
     /// The gateway's settings.
     pub gateway: GatewayConfig,
+    /// Billing's settings, where it is switched on.
+    pub billing: Option<BillingConfig>,
 }
 
 impl ServerSettings {
@@ -60,8 +64,10 @@ impl ServerSettings {
         let worker = worker.map_err(|e| faults.push(e.to_string())).ok();
         let gateway = GatewayConfig::from_lookup(variables);
         let gateway = gateway.map_err(|e| faults.push(e.to_string())).ok();
-        match (own, engine, worker, gateway) {
-            (Some(own), Some(engine), Some(worker), Some(gateway)) => Ok(Self {
+        let billing = billing::optional(variables);
+        let billing = billing.map_err(|e| faults.push(e.to_string())).ok();
+        match (own, engine, worker, gateway, billing) {
+            (Some(own), Some(engine), Some(worker), Some(gateway), Some(billing)) => Ok(Self {
                 host: own.host,
                 port: own.port,
                 data_dir: own.data_dir,
@@ -70,6 +76,7 @@ impl ServerSettings {
                 engine,
                 worker,
                 gateway,
+                billing,
             }),
             _ => {
                 // Parts that read the same variable find the same fault.
@@ -101,6 +108,7 @@ impl ServerSettings {
                 receipt_secret: Some(receipt_secret),
                 ..GatewayConfig::default()
             },
+            billing: None,
         }
     }
 }

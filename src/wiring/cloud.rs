@@ -3,6 +3,7 @@
 //! Gateways also run the relay and the sweeper: both are safe to run any number of times at once.
 
 mod push_auth;
+mod webhook;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! Where adapters, engine and services are put together: nothing else in the program names an adapter.
 
+mod backend;
+mod billing;
 #[cfg(feature = "gcp")]
 mod cloud;
 mod dev_key;
@@ -8,6 +10,8 @@ mod listen;
 mod offline;
 mod server;
 
+pub use backend::open_backend;
+pub use billing::billing;
 #[cfg(feature = "gcp")]
 pub use cloud::Role;
 pub use dev_key::DevKey;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use bytes::Bytes;
-use oscillink_adapters::embedded::{EmbeddedConfig, open_store_only};
+use oscillink_adapters::embedded::{EmbeddedConfig, open_store_only, open_without_lock};
 use oscillink_domain::event::Topic;
 use oscillink_domain::{Event, QueueName};
 use oscillink_engine::{Engine, EngineConfig, Ports};
 use oscillink_ports::{
-    BlobStore, Bus, EventHandler, OsClock, PortError, QueueStats, Task, TaskQueue,
+    BlobStore, Bus, EventHandler, OsClock, PortError, QueueStats, Store, Task, TaskQueue,
 };
 
 use super::entropy::OsEntropy;
@@ -20,15 +20,26 @@ use super::entropy::OsEntropy;
 /// must happen beyond them stays in the outbox for the server.
 pub fn open_offline(data_dir: &Path) -> Result<Engine> {
     let store = open_store_only(&EmbeddedConfig::new(data_dir))?;
+    let config = EngineConfig::default();
+    Ok(beside(Arc::new(store), Arc::new(Absent), config))
+}
+
+/// The same with the folder's blobs, and with the settings of its server.
+pub fn open_folder(data_dir: &Path, config: EngineConfig) -> Result<Engine> {
+    let (store, blobs) = open_without_lock(&EmbeddedConfig::new(data_dir))?;
+    Ok(beside(Arc::new(store), Arc::new(blobs), config))
+}
+
+fn beside(store: Arc<dyn Store>, blobs: Arc<dyn BlobStore>, config: EngineConfig) -> Engine {
     let ports = Ports {
-        store: Arc::new(store),
-        blobs: Arc::new(Absent),
+        store,
+        blobs,
         queue: Arc::new(Absent),
         bus: Arc::new(Absent),
         clock: Arc::new(OsClock),
         entropy: Arc::new(OsEntropy),
     };
-    Ok(Engine::new(ports, EngineConfig::default()))
+    Engine::new(ports, config)
 }
 
 /// Stands where this command has nothing: every use is refused.

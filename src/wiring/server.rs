@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::billing;
 use super::dev_key::DevKey;
 use super::entropy::OsEntropy;
 use super::listen::{bind, reachable};
@@ -72,6 +73,10 @@ impl Server {
         let metrics = Metrics::new();
         let (shutdown, signal) = Shutdown::new();
         let worker = Worker::new(engine.clone(), settings.worker, metrics.clone())?;
+        let billing = settings
+            .billing
+            .map(|config| billing::billing(engine.clone(), config, metrics.clone()))
+            .transpose()?;
         let gateway = Gateway::new(settings.gateway, engine.clone(), metrics, signal.clone())?;
         gateway.subscribe().await?;
 
@@ -93,11 +98,13 @@ impl Server {
         embedded
             .queue
             .start(|queue| served.contains(&queue).then(|| Arc::clone(&target)));
-        let options = ServeOptions {
-            max_connections: gateway.config().max_connections,
-            ..ServeOptions::default()
-        };
-        tasks.spawn(serve(listener, router(gateway), signal, options));
+        let options = ServeOptions::from(gateway.config());
+        let mut app = router(gateway);
+        if let Some(billing) = billing {
+            billing::run(&billing, &mut tasks, &signal);
+            app = app.merge(oscillink_webhook::routes(billing));
+        }
+        tasks.spawn(serve(listener, app, signal, options));
         Ok(Self {
             url: format!("http://{}", reachable(addr)),
             addr,

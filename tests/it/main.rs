@@ -13,6 +13,9 @@ mod api_events;
 mod api_serving;
 mod architecture;
 mod bad_input;
+mod billing;
+#[cfg(feature = "stripe")]
+mod billing_stripe;
 mod cli;
 mod crash;
 mod demo;

@@ -17,7 +17,11 @@ pub fn oscillink() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_oscillink"));
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if text.starts_with("OSCILLINK_") || text.starts_with("RECEIPT_") || text == "PORT" {
+        if text.starts_with("OSCILLINK_")
+            || text.starts_with("RECEIPT_")
+            || text.starts_with("STRIPE_")
+            || text == "PORT"
+        {
             command.env_remove(&name);
         }
     }
@@ -232,6 +236,13 @@ impl Server {
         let pid = self.pid().to_string();
         let status = Command::new("kill").args(["-KILL", &pid]).status().unwrap();
         assert!(status.success());
+    }
+
+    /// Ends the process as a crash would, and gives its folder to whoever starts the next one.
+    pub fn keep_folder(mut self) -> Option<TempDir> {
+        let folder = self._owned.take();
+        self.kill();
+        folder
     }
 
     /// Ends the process as a crash would.
