@@ -6,128 +6,43 @@
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+mod support;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::StatusCode;
 use serde_json::Value;
-use tokio::net::TcpStream;
+
+use support::{Connection, Server};
 
 const CONNECTIONS: usize = 48;
 const ROWS: usize = 80;
 const COLUMNS: usize = 32;
 const KEY: &str = "bench-key-0123456789";
 
-/// A server of the benchmark, stopped when dropped.
-struct Server {
-    child: Child,
-    address: String,
-    _folder: tempfile::TempDir,
+fn start(group_commit: bool) -> Server {
+    Server::start(&[
+        ("OSCILLINK_API_KEYS", KEY),
+        ("OSCILLINK_KEY_TIERS", &format!("{KEY}:pro")),
+        ("OSCILLINK_MONTHLY_CAP", "1000000000000"),
+        ("OSCILLINK_GROUP_COMMIT", &group_commit.to_string()),
+    ])
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It is ours and it is idle: nothing is lost by ending it at once.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+async fn post(connection: &mut Connection, path: &str, body: Bytes) -> (StatusCode, Bytes) {
+    let headers = [("x-api-key", KEY), ("content-type", "application/x-npy")];
+    connection.send("POST", path, &headers, body).await
 }
 
-impl Server {
-    fn start(group_commit: bool) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_oscillink"))
-            .args(["serve", "--port", "0", "--json"])
-            .env("OSCILLINK_DATA_DIR", folder.path())
-            .env("OSCILLINK_API_KEYS", KEY)
-            .env("OSCILLINK_KEY_TIERS", format!("{KEY}:pro"))
-            .env("OSCILLINK_MONTHLY_CAP", "1000000000000")
-            .env("OSCILLINK_GROUP_COMMIT", group_commit.to_string())
-            .env("RUST_LOG", "warn")
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the server starts");
-        let mut line = String::new();
-        let output = child.stdout.take().expect("a pipe");
-        BufReader::new(output)
-            .read_line(&mut line)
-            .expect("the server says where it listens");
-        let said: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"));
-        let url = said["url"].as_str().expect("an address").to_owned();
-        let address = url
-            .trim_start_matches("http://")
-            .trim_end_matches('/')
-            .to_owned();
-        Self {
-            child,
-            address,
-            _folder: folder,
-        }
-    }
-}
-
-/// One keep-alive connection.
-struct Connection(SendRequest<Full<Bytes>>);
-
-impl Connection {
-    async fn open(address: &str) -> Self {
-        let stream = TcpStream::connect(address).await.expect("a connection");
-        stream.set_nodelay(true).expect("a socket option");
-        let (sender, connection) = handshake(TokioIo::new(stream)).await.expect("a handshake");
-        tokio::spawn(connection);
-        Self(sender)
-    }
-
-    async fn send(&mut self, method: &str, path: &str, body: Bytes) -> (StatusCode, Bytes) {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "localhost")
-            .header("x-api-key", KEY)
-            .header("content-type", "application/x-npy")
-            .body(Full::new(body))
-            .expect("a request");
-        self.0.ready().await.expect("a living connection");
-        let response: Response<_> = self.0.send_request(request).await.expect("an answer");
-        let status = response.status();
-        (
-            status,
-            response
-                .into_body()
-                .collect()
-                .await
-                .expect("a body")
-                .to_bytes(),
-        )
-    }
-
-    async fn get(&mut self, path: &str) -> Value {
-        let (status, body) = self.send("GET", path, Bytes::new()).await;
-        assert_eq!(
-            status,
-            StatusCode::OK,
-            "{path}: {}",
-            String::from_utf8_lossy(&body)
-        );
-        serde_json::from_slice(&body).expect("JSON")
-    }
-
-    async fn metric(&mut self, name: &str) -> f64 {
-        let (_, body) = self.send("GET", "/metrics", Bytes::new()).await;
-        let text = String::from_utf8_lossy(&body).into_owned();
-        let line = text
-            .lines()
-            .find(|line| line.starts_with(name) && line[name.len()..].starts_with(' '));
-        line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
-            .unwrap_or(f64::NAN)
-    }
+async fn get(connection: &mut Connection, path: &str) -> Value {
+    let headers = [("x-api-key", KEY)];
+    let (status, body) = connection.send("GET", path, &headers, Bytes::new()).await;
+    let text = String::from_utf8_lossy(&body);
+    assert_eq!(status, StatusCode::OK, "{path}: {text}");
+    serde_json::from_slice(&body).expect("JSON")
 }
 
 /// An 80×32 matrix as npy, different for each `seed`.
@@ -157,7 +72,7 @@ struct Measured {
 async fn run(server: &Server, jobs: usize) -> Measured {
     let mut control = Connection::open(&server.address).await;
     let done = "oscillink_jobs_total{kind=\"settle\",status=\"done\"}";
-    let done_before = zero_if_absent(control.metric(done).await);
+    let done_before = control.metric(done).await;
     let syncs_before = control.metric("oscillink_store_commits_total").await;
     let next = Arc::new(AtomicUsize::new(0));
     let begun = Instant::now();
@@ -172,7 +87,7 @@ async fn run(server: &Server, jobs: usize) -> Measured {
                         return;
                     }
                     let path = "/v1/jobs/settle?bundle_k=4&psi_row=0";
-                    let (status, body) = connection.send("POST", path, npy(number)).await;
+                    let (status, body) = post(&mut connection, path, npy(number)).await;
                     assert_eq!(
                         status,
                         StatusCode::ACCEPTED,
@@ -187,7 +102,7 @@ async fn run(server: &Server, jobs: usize) -> Measured {
         client.await.expect("a client");
     }
     let submitted = begun.elapsed();
-    while zero_if_absent(control.metric(done).await) - done_before < jobs as f64 {
+    while control.metric(done).await - done_before < jobs as f64 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let finished = begun.elapsed();
@@ -198,22 +113,17 @@ async fn run(server: &Server, jobs: usize) -> Measured {
     }
 }
 
-fn zero_if_absent(value: f64) -> f64 {
-    if value.is_nan() { 0.0 } else { value }
-}
-
 /// Latency from POST to done of single jobs, one after the other.
 async fn latencies(server: &Server, jobs: usize) -> Vec<f64> {
     let mut connection = Connection::open(&server.address).await;
     let mut times = Vec::with_capacity(jobs);
     for number in 0..jobs {
         let begun = Instant::now();
-        let (_, body) = connection
-            .send("POST", "/v1/jobs/settle?bundle_k=4", npy(number))
-            .await;
+        let path = "/v1/jobs/settle?bundle_k=4";
+        let (_, body) = post(&mut connection, path, npy(number)).await;
         let job: Value = serde_json::from_slice(&body).expect("JSON");
         let path = format!("/v1/jobs/{}", job["job_id"].as_str().expect("an id"));
-        while connection.get(&path).await["status"] != "done" {
+        while get(&mut connection, &path).await["status"] != "done" {
             tokio::time::sleep(Duration::from_micros(200)).await;
         }
         times.push(begun.elapsed().as_secs_f64() * 1e3);
@@ -236,7 +146,7 @@ async fn main() {
         ("group commit", true, jobs),
         ("single commits", false, jobs / 5),
     ] {
-        let server = Server::start(grouped);
+        let server = start(grouped);
         run(&server, jobs / 10).await;
         let measured = run(&server, jobs).await;
         println!(

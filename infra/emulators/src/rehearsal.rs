@@ -17,6 +17,8 @@ pub const KEY: &str = "rehearsal-key-0123456789";
 pub const ADMIN_SECRET: &str = "rehearsal-admin-secret";
 /// Signs the rehearsal's receipts.
 pub const RECEIPT_SECRET: &str = "rehearsal-receipt-secret";
+/// Signs the rehearsal's billing events.
+pub const WEBHOOK_SECRET: &str = "whsec_of_the_rehearsal";
 /// Time for a service to answer.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time for a service to drain.
@@ -38,6 +40,7 @@ pub struct Rehearsal {
     shared: Vec<(&'static str, String)>,
     services: Vec<Service>,
     gateway: String,
+    billing: String,
     firestore: Emulator,
     pubsub: Emulator,
     tasks: TasksEmulator,
@@ -63,7 +66,7 @@ impl Rehearsal {
         let pubsub = pubsub?;
         let tasks = TasksEmulator::start(queues()).await?;
         let objects = ObjectServer::start().await?;
-        let [gateway, settle, diffusion] = free_ports()?;
+        let [gateway, settle, diffusion, billing] = free_ports()?;
         let local = |port: u16| format!("http://127.0.0.1:{port}");
         let mut shared = vec![
             ("OSCILLINK_BACKEND", "gcp".to_owned()),
@@ -91,6 +94,7 @@ impl Rehearsal {
             shared,
             services: Vec::new(),
             gateway: local(gateway),
+            billing: local(billing),
             firestore,
             pubsub,
             tasks,
@@ -105,6 +109,13 @@ impl Rehearsal {
         rehearsal.spawn("gateway", "gateway", gateway, keys)?;
         rehearsal.spawn("settle pool", "worker", settle, queues("settle,priority"))?;
         rehearsal.spawn("diffusion pool", "worker", diffusion, queues("diffusion"))?;
+        // Without a key for Stripe's API: events are taken at their word.
+        let events = vec![
+            ("STRIPE_WEBHOOK_SECRET", WEBHOOK_SECRET.to_owned()),
+            ("OSCILLINK_STRIPE_PRICE_MAP", "price_pro:pro".to_owned()),
+            ("OSCILLINK_STRIPE_LIVEMODE", "false".to_owned()),
+        ];
+        rehearsal.spawn("billing", "webhook", billing, events)?;
         rehearsal.all_ready().await?;
         Ok(rehearsal)
     }
@@ -113,6 +124,12 @@ impl Rehearsal {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.gateway
+    }
+
+    /// Where billing listens.
+    #[must_use]
+    pub fn billing_url(&self) -> &str {
+        &self.billing
     }
 
     /// The services, in a fixed order.

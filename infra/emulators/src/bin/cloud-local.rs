@@ -1,8 +1,8 @@
 //! `make cloud-local`: rehearses a deployment on this machine and runs the demo through it.
 //!
 //! Starts Google's Firestore and Pub/Sub emulators, the Cloud Tasks emulator and a local object
-//! store, then gateway and worker pools as separate processes on the Google Cloud adapters. Runs a
-//! command against them, the demo unless told otherwise, and stops everything.
+//! store, then gateway, worker pools and webhook as separate processes on the Google Cloud adapters.
+//! Runs a command against them, the demo unless told otherwise, and stops everything.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,7 +10,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use oscillink_emulators::chaos::{VARIABLES, begin_anew, storm};
-use oscillink_emulators::rehearsal::{KEY, RECEIPT_SECRET, Rehearsal};
+use oscillink_emulators::rehearsal::{
+    ADMIN_SECRET, KEY, RECEIPT_SECRET, Rehearsal, WEBHOOK_SECRET,
+};
 use oscillink_emulators::{Trouble, required};
 use tokio::process::Command;
 
@@ -84,7 +86,10 @@ async fn main() -> Result<ExitCode> {
     run.args(command)
         .env("OSCILLINK_SERVER", rehearsal.url())
         .env("OSCILLINK_API_KEY", KEY)
-        .env("RECEIPT_HMAC_SECRET", RECEIPT_SECRET);
+        .env("RECEIPT_HMAC_SECRET", RECEIPT_SECRET)
+        .env("OSCILLINK_BILLING_URL", rehearsal.billing_url())
+        .env("OSCILLINK_ADMIN_SECRET", ADMIN_SECRET)
+        .env("STRIPE_WEBHOOK_SECRET", WEBHOOK_SECRET);
     let code = if args.serve {
         tokio::signal::ctrl_c().await?;
         0
