@@ -13,6 +13,7 @@ CLOUD_LOCAL = $(CLOUD_DIR)/cloud-local --program $(CLOUD_DIR)/oscillink
 PYTHON ?= python3
 PYTHON_DIR = $(abspath $(or $(CARGO_TARGET_DIR),target))/python
 VENV_BIN = $(PYTHON_DIR)/venv/bin
+PIP = $(VENV_BIN)/python -m pip --quiet --disable-pip-version-check
 # The server that the client's tests start: one that is there, or the checks' own.
 SERVER = $(abspath $(or $(OSCILLINK_BIN),$(or $(CARGO_TARGET_DIR),target)/debug/oscillink))
 
@@ -41,24 +42,26 @@ check: ## what CI runs: format, lints, tests (the direction of dependencies is o
 	$(MAKE) test-python fuzz-api
 	$(MAKE) cloud-stories CLOUD_PROFILE=dev
 
-python: ## the Python client's wheel, installed into a fresh environment with what tests it
-	rm -rf $(PYTHON_DIR) && $(PYTHON) -m venv $(PYTHON_DIR)/venv
-	$(VENV_BIN)/pip install --quiet --disable-pip-version-check --requirement clients/python/tests/requirements.txt
-	$(VENV_BIN)/pip wheel --quiet --no-deps --wheel-dir $(PYTHON_DIR)/dist clients/python
-	$(VENV_BIN)/pip install --quiet --disable-pip-version-check $(PYTHON_DIR)/dist/*.whl
+$(PYTHON_DIR)/venv/ready: clients/python/tests/requirements.txt
+	$(PYTHON) -m venv --clear $(PYTHON_DIR)/venv
+	$(PIP) install --requirement $<
+	touch $@
 
-$(VENV_BIN)/python:
-	$(MAKE) python
+python: $(PYTHON_DIR)/venv/ready ## the Python client's wheel, installed into an environment that has what tests it
+	rm -rf $(PYTHON_DIR)/dist
+	$(PIP) wheel --no-deps --wheel-dir $(PYTHON_DIR)/dist clients/python
+	$(PIP) install --force-reinstall --no-deps $(PYTHON_DIR)/dist/*.whl
+	$(PIP) install $(PYTHON_DIR)/dist/*.whl
 
 python-server:
 	$(if $(OSCILLINK_BIN),,$(MAKE) cloud-build CLOUD_PROFILE=dev)
 
-test-python: $(VENV_BIN)/python python-server ## the Python client's wheel: types, style, every method against the server
+test-python: python python-server ## the Python client's wheel: types, style, every method against the server
 	cd clients/python && $(VENV_BIN)/mypy --strict src tests
 	cd clients/python && $(VENV_BIN)/ruff check . ../../tests/fuzz && $(VENV_BIN)/ruff format --check . ../../tests/fuzz
 	cd clients/python && OSCILLINK_BIN=$(SERVER) OSCILLINK_CLIENT_WHEEL=1 $(VENV_BIN)/pytest
 
-fuzz-api: $(VENV_BIN)/python python-server ## schemathesis over the served OpenAPI document, all checks on
+fuzz-api: python python-server ## schemathesis over the served OpenAPI document, all checks on
 	OSCILLINK_BIN=$(SERVER) $(VENV_BIN)/python tests/fuzz/run.py
 
 lint: ## clippy, warnings are errors: with everything, and the program as the demo builds it

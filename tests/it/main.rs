@@ -8,7 +8,6 @@
 
 mod anywhere;
 mod api_batch;
-mod api_docs;
 mod api_events;
 mod api_serving;
 mod architecture;
@@ -23,7 +22,6 @@ mod documents;
 mod first_minute;
 mod golden;
 mod http;
-mod python;
 mod restart;
 mod snapshots;
 mod support;

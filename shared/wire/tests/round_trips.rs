@@ -202,6 +202,15 @@ fn npz_with_parameters_equals_json() {
 }
 
 #[test]
+fn null_stands_for_what_is_left_out_beside_an_array_as_in_json() {
+    let npy = matrix_bytes(&ndarray::array![[1.0_f32, 2.0], [3.0, 4.0]]);
+    let mut parameters = Parameters::new();
+    let document = r#"{"psi": null, "gates": null, "params": null, "options": null, "diffusion": null}"#;
+    parameters.set_document(document.into());
+    assert_eq!(parse_npy(&npy, parameters), parse_npy(&npy, query(&[])));
+}
+
+#[test]
 fn a_row_of_y_can_be_the_query_and_parameters_stand_above_json() {
     let y = ndarray::array![[1.0_f32, 2.0], [3.0, 4.0]];
     let request = parse_npy(

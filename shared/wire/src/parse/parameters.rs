@@ -154,9 +154,11 @@ pub(crate) fn assign(draft: &mut Draft, name: &str, value: &Value<'_>) -> Result
         Place::PsiRow => value.count().map(|row| draft.psi_row = Some(row)),
         Place::CallbackUrl => value.optional(text).map(|url| draft.callback_url = url),
         Place::CustomId => value.optional(text).map(|id| draft.custom_id = id),
-        Place::Diffusion => value
-            .flag()
-            .map(|enable| draft.diffusion.get_or_insert_default().enable = enable),
+        Place::Diffusion => value.optional(Value::flag).map(|enable| {
+            if let Some(enable) = enable {
+                draft.diffusion.get_or_insert_default().enable = enable;
+            }
+        }),
         Place::InParams(field) => draft.params.set(field, value),
         Place::InOptions(field) => draft.options.set(field, value),
         Place::InDiffusion(field) => draft.diffusion.get_or_insert_default().set(field, value),
