@@ -5,9 +5,13 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use oscillink_domain::ApiKey;
+use oscillink_domain::id::base62;
+use secrecy::SecretString;
 
 /// Name of the file with the development key.
 const DEV_KEY_FILE: &str = "dev-key";
+/// Name of the file with the secret that callback secrets are derived from.
+const CALLBACK_SECRET_FILE: &str = "callback-secret";
 
 /// `--data-dir` or its default: `$XDG_DATA_HOME/oscillink`, else `~/.local/share/oscillink`, else
 /// `oscillink-data` here.
@@ -33,7 +37,26 @@ pub fn dev_key(dir: &Path) -> Option<ApiKey> {
 /// Keeps the development key in `dir`, readable by its owner only from the first moment on.
 pub fn keep_dev_key(dir: &Path, key: &ApiKey) -> io::Result<PathBuf> {
     let path = dev_key_path(dir);
-    let fresh = dir.join(format!("{DEV_KEY_FILE}.tmp"));
+    keep_secret(&path, key.reveal())?;
+    Ok(path)
+}
+
+/// The secret that callback secrets are derived from in `dir`, made at first with `random`.
+pub fn callback_secret(dir: &Path, random: [u8; 32]) -> io::Result<SecretString> {
+    let path = dir.join(CALLBACK_SECRET_FILE);
+    match fs::read_to_string(&path) {
+        Ok(text) if !text.trim().is_empty() => return Ok(SecretString::from(text.trim())),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let fresh = base62(&random);
+    keep_secret(&path, &fresh)?;
+    Ok(SecretString::from(fresh))
+}
+
+/// Writes a secret that is there whole or not at all.
+fn keep_secret(path: &Path, secret: &str) -> io::Result<()> {
+    let fresh = path.with_extension("tmp");
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -44,10 +67,9 @@ pub fn keep_dev_key(dir: &Path, key: &ApiKey) -> io::Result<PathBuf> {
         _ => {}
     }
     let mut file = options.open(&fresh)?;
-    writeln!(file, "{}", key.reveal())?;
+    writeln!(file, "{secret}")?;
     file.sync_all()?;
-    fs::rename(&fresh, &path)?;
-    Ok(path)
+    fs::rename(&fresh, path)
 }
 
 #[cfg(test)]
@@ -70,5 +92,15 @@ mod tests {
                 0o600
             );
         }
+    }
+
+    #[test]
+    fn the_callback_secret_is_made_once() {
+        use secrecy::ExposeSecret as _;
+        let dir = tempfile::tempdir().unwrap();
+        let first = callback_secret(dir.path(), [1; 32]).unwrap();
+        let again = callback_secret(dir.path(), [2; 32]).unwrap();
+        assert_eq!(first.expose_secret(), again.expose_secret());
+        assert!(first.expose_secret().len() >= 32);
     }
 }

@@ -82,10 +82,7 @@ impl Role {
             cloud.engine.seed_key(&seed.key, new).await?;
         }
         let (shutdown, signal) = Shutdown::new();
-        let options = ServeOptions {
-            max_connections: config.max_connections,
-            ..ServeOptions::default()
-        };
+        let options = ServeOptions::from(&config);
         let gateway = Gateway::new(config, cloud.engine.clone(), Metrics::new(), signal.clone())?;
         gateway.subscribe().await?;
         let listener = bind(settings.host.unwrap_or(EVERYWHERE), settings.port).await?;

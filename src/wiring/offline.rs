@@ -11,7 +11,8 @@ use oscillink_domain::event::Topic;
 use oscillink_domain::{Event, QueueName};
 use oscillink_engine::{Engine, EngineConfig, Ports};
 use oscillink_ports::{
-    BlobStore, Bus, EventHandler, OsClock, PortError, QueueStats, Store, Task, TaskQueue,
+    BlobStore, Bus, EventHandler, OsClock, PortError, QueueLimits, QueueStats, Store, Task,
+    TaskQueue,
 };
 
 use super::entropy::OsEntropy;
@@ -95,6 +96,14 @@ impl TaskQueue for Absent {
     }
 
     async fn resume(&self, _: QueueName) -> Result<(), PortError> {
+        self.refuse()
+    }
+
+    async fn limits(&self, _: QueueName) -> Result<QueueLimits, PortError> {
+        self.refuse()
+    }
+
+    async fn set_limits(&self, _: QueueName, _: QueueLimits) -> Result<(), PortError> {
         self.refuse()
     }
 

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use oscillink_adapters::embedded::{self, Embedded, EmbeddedConfig};
 use oscillink_engine::{Engine, NewKey, Ports};
 use oscillink_gateway::{Gateway, ServeOptions, router, serve};
-use oscillink_ports::{OsClock, TaskTarget};
+use oscillink_ports::{Entropy as _, OsClock, TaskTarget};
 use oscillink_telemetry::{Metrics, Shutdown, ShutdownHandle};
 use oscillink_worker::{InProcess, Worker};
 use tokio::net::TcpListener;
@@ -19,6 +19,7 @@ use super::billing;
 use super::dev_key::DevKey;
 use super::entropy::OsEntropy;
 use super::listen::{bind, reachable};
+use crate::data_dir;
 use crate::exit::Failure;
 use crate::settings::ServerSettings;
 
@@ -57,7 +58,14 @@ impl Server {
             clock,
             entropy: Arc::new(OsEntropy),
         };
-        let engine = Engine::new(ports, settings.engine.clone());
+        let mut rules = settings.engine.clone();
+        if rules.callback_secret.is_none() {
+            let mut random = [0; 32];
+            OsEntropy.fill(&mut random);
+            let kept = data_dir::callback_secret(&settings.data_dir, random);
+            rules.callback_secret = Some(kept.context("the callback secret cannot be kept")?);
+        }
+        let engine = Engine::new(ports, rules);
         for seed in &settings.seeds {
             let new = NewKey {
                 name: "configured".to_owned(),

@@ -42,16 +42,16 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Places for `max_concurrent` jobs that need at most `total_bytes` together; a job waits up to
+    /// Places for `max_held` jobs that need at most `total_bytes` together; a job waits up to
     /// `wait` for its place.
     #[must_use]
-    pub fn new(total_bytes: u64, max_concurrent: usize, wait: Duration) -> Self {
+    pub fn new(total_bytes: u64, max_held: usize, wait: Duration) -> Self {
         let blocks = usize::try_from(total_bytes / BLOCK_BYTES).unwrap_or(usize::MAX);
         Self {
             memory: Arc::new(Semaphore::new(
                 blocks.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize)),
             )),
-            slots: Arc::new(Semaphore::new(max_concurrent.max(1))),
+            slots: Arc::new(Semaphore::new(max_held.max(1))),
             total_bytes,
             wait,
         }

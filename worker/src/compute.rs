@@ -10,7 +10,7 @@ use oscillink_domain::job::{Failure, Progress, Stage};
 use oscillink_engine::Computed;
 use oscillink_wire::{Operation, RunContext, RunError, WireError, decode_payload, npy, run};
 use rayon::ThreadPool;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::control::Control;
 
@@ -38,19 +38,26 @@ pub struct Finished {
 
 /// The threads that compute, shared by all jobs of the worker.
 #[derive(Clone, Debug)]
-pub struct ComputePool(Arc<ThreadPool>);
+pub struct ComputePool {
+    threads: Arc<ThreadPool>,
+    /// Jobs computed at once: more would only take turns on the same threads, holding their memory.
+    places: Arc<Semaphore>,
+}
 
 impl ComputePool {
-    /// A pool of `threads` threads.
+    /// A pool of `threads` threads that computes `max_concurrent` jobs at once.
     ///
     /// # Errors
     /// The threads cannot be started.
-    pub fn new(threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
+    pub fn new(threads: usize, max_concurrent: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("compute-{index}"))
             .build()?;
-        Ok(Self(Arc::new(pool)))
+        Ok(Self {
+            threads: Arc::new(pool),
+            places: Arc::new(Semaphore::new(max_concurrent.max(1))),
+        })
     }
 
     /// Computes `job` from its encoded request.
@@ -61,10 +68,12 @@ impl ComputePool {
         context: RunContext,
         control: Arc<Control>,
     ) -> Outcome {
+        // Never closed; without a place the job would just not be counted.
+        let _place = self.places.acquire().await.ok();
         let (sender, receiver) = oneshot::channel();
         let operation = Operation::from(job.kind);
         let request_id = job.request_id.clone();
-        self.0.spawn(move || {
+        self.threads.spawn(move || {
             // A panic is a defect of ours: the job fails, the worker lives.
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 solve(&payload, operation, &context, request_id, &control)

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use oscillink_domain::QueueName;
 use oscillink_domain::settings::{ConfigError, Lookup, Variables};
-use oscillink_engine::JOB_QUEUES;
 use secrecy::SecretString;
+
+use crate::callback::CallbackConfig;
 
 /// The worker's settings.
 #[derive(Clone, Debug)]
@@ -18,7 +19,9 @@ pub struct WorkerConfig {
     pub threads: usize,
     /// Memory that jobs may take together, bytes.
     pub memory_bytes: u64,
-    /// Jobs computed at once.
+    /// Jobs held at once: being read, computed or written.
+    pub max_held: usize,
+    /// Jobs computed at once. Fewer than are held, so that computing does not wait for the store.
     pub max_concurrent: usize,
     /// How long a delivery waits for memory before the queue must try again.
     pub admission_wait: Duration,
@@ -28,6 +31,8 @@ pub struct WorkerConfig {
     pub receipt_secret: Option<SecretString>,
     /// Most null points in a receipt.
     pub null_cap: Option<usize>,
+    /// The callback pool.
+    pub callback: CallbackConfig,
 }
 
 impl WorkerConfig {
@@ -36,14 +41,16 @@ impl WorkerConfig {
     pub fn new(name: &str, threads: usize, memory_bytes: u64) -> Self {
         Self {
             name: name.to_owned(),
-            queues: JOB_QUEUES.to_vec(),
+            queues: QueueName::ALL.to_vec(),
             threads: threads.max(1),
             memory_bytes,
+            max_held: (threads.max(1) * 2).max(DEFAULT_HELD),
             max_concurrent: threads.max(1) * 2,
             admission_wait: Duration::from_secs(20),
             heartbeat_every: Duration::from_secs(5),
             receipt_secret: None,
             null_cap: None,
+            callback: CallbackConfig::default(),
         }
     }
 
@@ -61,9 +68,11 @@ impl WorkerConfig {
             .unwrap_or_else(|| format!("worker-{}", std::process::id()));
         let defaults = Self::new(&name, threads, memory as u64);
         let lease = read.seconds("OSCILLINK_JOB_LEASE", Duration::from_secs(30));
+        let max_concurrent = read.count("OSCILLINK_WORKER_CONCURRENCY", defaults.max_concurrent);
         let config = Self {
+            max_held: defaults.max_held.max(max_concurrent),
+            max_concurrent,
             queues: queues(&mut read, "OSCILLINK_WORKER_QUEUES").unwrap_or(defaults.queues.clone()),
-            max_concurrent: read.count("OSCILLINK_WORKER_CONCURRENCY", defaults.max_concurrent),
             admission_wait: read
                 .seconds("OSCILLINK_WORKER_ADMISSION_WAIT", defaults.admission_wait),
             // Several heartbeats fit into a lease, so that one may be lost.
@@ -72,12 +81,15 @@ impl WorkerConfig {
             null_cap: read
                 .optional("OSCILLINK_RECEIPT_NULL_CAP")
                 .filter(|cap| *cap > 0),
+            callback: CallbackConfig::read(&mut read),
             ..defaults
         };
         read.finish(config)
     }
 }
 
+/// Jobs held at once, where there are few threads: enough for small jobs to share commits.
+const DEFAULT_HELD: usize = 64;
 /// Memory for jobs when the variable does not say, bytes.
 const DEFAULT_MEMORY_BYTES: usize = 4 << 30;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use oscillink_domain::job::{Failure, FailureClass};
 use oscillink_domain::tier::Overrides;
-use oscillink_domain::{Job, JobStatus, Limits};
+use oscillink_domain::{Job, JobStatus, Limits, QueueName};
 use oscillink_engine::{Attempt, Claim, Engine, EngineError, TaskBody};
 use oscillink_ports::{Delivery, Verdict};
 use oscillink_telemetry::{KindStage, KindStatus, Metrics, StatusLabel};
@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use crate::admission::{Admission, NotAdmitted};
+use crate::callback::Callbacks;
 use crate::compute::{ComputePool, Finished, Outcome, failure};
 use crate::config::WorkerConfig;
 use crate::control::{Control, Stop};
@@ -38,6 +39,7 @@ struct Inner {
     metrics: Metrics,
     pool: ComputePool,
     admission: Admission,
+    callbacks: Callbacks,
     draining: AtomicBool,
     next: AtomicU64,
     running: Mutex<HashMap<u64, Arc<Control>>>,
@@ -80,12 +82,9 @@ impl Worker {
         metrics: Metrics,
     ) -> Result<Self, rayon::ThreadPoolBuildError> {
         let inner = Inner {
-            pool: ComputePool::new(config.threads)?,
-            admission: Admission::new(
-                config.memory_bytes,
-                config.max_concurrent,
-                config.admission_wait,
-            ),
+            pool: ComputePool::new(config.threads, config.max_concurrent)?,
+            admission: Admission::new(config.memory_bytes, config.max_held, config.admission_wait),
+            callbacks: Callbacks::new(engine.clone(), config.callback.clone(), metrics.clone()),
             engine,
             config,
             metrics,
@@ -102,6 +101,9 @@ impl Worker {
     /// Handles one task. [`Verdict::Acknowledge`] once nothing is left to do for it: the outcome is
     /// written, or the job is someone else's.
     pub async fn handle(&self, delivery: &Delivery) -> Verdict {
+        if delivery.queue == QueueName::Callback {
+            return self.callback(delivery).await;
+        }
         let task: TaskBody = match serde_json::from_slice(&delivery.body) {
             Ok(task) => task,
             Err(error) => {
@@ -142,6 +144,13 @@ impl Worker {
             return self.fail(&attempt, FailureClass::Permanent, reason).await;
         }
         self.work(&attempt).await
+    }
+
+    async fn callback(&self, delivery: &Delivery) -> Verdict {
+        if self.inner.draining.load(Ordering::SeqCst) {
+            return Verdict::Retry;
+        }
+        self.inner.callbacks.handle(delivery).await
     }
 
     async fn work(&self, attempt: &Attempt) -> Verdict {
@@ -323,6 +332,7 @@ impl Worker {
         for control in self.inner.running().values() {
             control.stop(Stop::Drain);
         }
+        self.inner.callbacks.stop();
         if timeout(grace, self.idle()).await.is_err() {
             tracing::warn!(
                 jobs = self.inner.running().len(),
@@ -332,6 +342,10 @@ impl Worker {
     }
 
     async fn idle(&self) {
+        tokio::join!(self.jobs_idle(), self.inner.callbacks.idle());
+    }
+
+    async fn jobs_idle(&self) {
         loop {
             let ended = self.inner.one_ended.notified();
             if self.inner.running().is_empty() {

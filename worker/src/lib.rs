@@ -5,6 +5,7 @@
 //! fails in between is repeated by the queue, by the engine's retries, or by the sweeper.
 
 mod admission;
+mod callback;
 mod compute;
 mod config;
 mod control;
@@ -12,6 +13,7 @@ mod deliver;
 mod http;
 mod lease;
 
+pub use callback::CallbackConfig;
 pub use config::WorkerConfig;
 pub use deliver::Worker;
 pub use http::{InProcess, NotAuthorised, PushAuth, router};

@@ -3,6 +3,7 @@
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use crate::callback::CallbackSecrets;
 use crate::hash::Sha256Hex;
 use crate::id::{KeyId, base62};
 use crate::tier::{Baseline, Limits, Overrides, Tier};
@@ -83,6 +84,9 @@ pub struct KeyRecord {
     pub overrides: Overrides,
     /// Hashes of the secrets that open it, newest first.
     pub secrets: Vec<KeySecret>,
+    /// Which secrets sign its callbacks.
+    #[serde(default, skip_serializing_if = "CallbackSecrets::is_first")]
+    pub callback_secrets: CallbackSecrets,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it last changed.

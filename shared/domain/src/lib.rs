@@ -4,6 +4,7 @@
 //! an explicit time to a new value. The engine decides when to call it, the adapters store it.
 
 pub mod billing;
+pub mod callback;
 pub mod event;
 pub mod hash;
 pub mod id;

@@ -10,6 +10,8 @@ use crate::time::Timestamp;
 
 /// The lane of events in [`OutboxEntry::lane`].
 pub const EVENT_LANE: &str = "event";
+/// The lane of callbacks that could not be delivered. Nothing relays it: it is the dead letters.
+pub const UNDELIVERED_LANE: &str = "undelivered";
 
 /// One intent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -91,6 +93,35 @@ impl OutboxEntry {
         }
     }
 
+    /// The intent to create the task of an ended job's callback.
+    #[must_use]
+    pub fn callback(job: &crate::job::Job, dispatch: u32, now: Timestamp) -> Self {
+        Self {
+            id: format!("{}.callback.{dispatch}", job.id),
+            lane: QueueName::Callback.as_str().to_owned(),
+            tag: u64::try_from(now.as_millis()).unwrap_or(0),
+            created_at: now,
+            intent: Intent::Dispatch {
+                job_id: job.id.clone(),
+                queue: QueueName::Callback,
+                dispatch,
+                memory_bytes: 0,
+                not_before: now,
+                traceparent: job.traceparent.clone(),
+            },
+        }
+    }
+
+    /// What remains of a callback that could not be delivered, for operators to find.
+    #[must_use]
+    pub fn undelivered(job: &crate::job::Job, dispatch: u32, now: Timestamp) -> Self {
+        Self {
+            id: undelivered_entry_id(&job.id),
+            lane: UNDELIVERED_LANE.to_owned(),
+            ..Self::callback(job, dispatch, now)
+        }
+    }
+
     /// The intent to publish events of one occurrence. `id` names the occurrence.
     #[must_use]
     pub fn publish(
@@ -116,6 +147,12 @@ impl OutboxEntry {
 #[must_use]
 pub fn dispatch_entry_id(job_id: &JobId, dispatch: u32) -> String {
     format!("{job_id}.{dispatch}")
+}
+
+/// Document id of a callback's dead letter.
+#[must_use]
+pub fn undelivered_entry_id(job_id: &JobId) -> String {
+    format!("{job_id}.undelivered")
 }
 
 /// The task's name: a digest, because a queue spreads load by name and sequential or shared

@@ -31,9 +31,18 @@ pub struct EngineConfig {
     pub dispatch_window: usize,
     /// Signs ledger rows for tiers with signed usage.
     pub ledger_secret: Option<SecretString>,
+    /// What keys' callback secrets are derived from; without it there are no callbacks.
+    pub callback_secret: Option<SecretString>,
+    /// The one before it, which signs beside it during a rotation.
+    pub callback_secret_old: Option<SecretString>,
+    /// Failed attempts of a callback before it is a dead letter.
+    pub callback_attempts: u32,
     /// Name of this service in events.
     pub source: String,
 }
+
+/// Shorter ones could be guessed.
+const MIN_CALLBACK_SECRET_BYTES: usize = 32;
 
 impl EngineConfig {
     /// From variables.
@@ -75,10 +84,20 @@ impl EngineConfig {
                 ..defaults.retry
             },
             ledger_secret: read.secret("RECEIPT_HMAC_SECRET", 1),
+            callback_secret: read.secret("OSCILLINK_CALLBACK_SECRET", MIN_CALLBACK_SECRET_BYTES),
+            callback_secret_old: read
+                .secret("OSCILLINK_CALLBACK_SECRET_OLD", MIN_CALLBACK_SECRET_BYTES),
+            callback_attempts: read.parsed(
+                "OSCILLINK_CALLBACK_MAX_ATTEMPTS",
+                defaults.callback_attempts,
+            ),
             ..defaults
         };
         if !(1..=64).contains(&config.quota_shards) {
             read.refuse("OSCILLINK_QUOTA_SHARDS", "must be 1 to 64");
+        }
+        if config.callback_attempts == 0 {
+            read.refuse("OSCILLINK_CALLBACK_MAX_ATTEMPTS", "must be at least 1");
         }
         if config.retry.max_attempts == 0 {
             read.refuse("OSCILLINK_JOB_MAX_ATTEMPTS", "must be at least 1");
@@ -98,8 +117,11 @@ impl Default for EngineConfig {
             job_max_age_ms: 24 * 3_600_000,
             inline_content_bytes: 96 * 1024,
             retry: RetryPolicy::default(),
-            dispatch_window: 32,
+            dispatch_window: 64,
             ledger_secret: None,
+            callback_secret: None,
+            callback_secret_old: None,
+            callback_attempts: 12,
             source: "oscillink".to_owned(),
         }
     }

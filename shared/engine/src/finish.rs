@@ -17,6 +17,7 @@ use serde_json::json;
 use sha2::Sha256;
 
 use crate::Engine;
+use crate::callback::callback_write;
 use crate::usage::{meter_in, meter_key};
 
 /// The documents that ending `job` needs to have read.
@@ -95,6 +96,7 @@ impl Engine {
             DocKey::new(Collection::Outbox, &entry.id),
             &entry,
         )?);
+        writes.extend(callback_write(ended, now)?);
         Ok(writes)
     }
 
@@ -131,7 +133,7 @@ impl Engine {
             "error": ended.error,
         });
         let event_type = format!("job.{}", ended.status);
-        let id = event_id(&["job", ended.id.as_str(), "ended"]);
+        let id = completion_id(ended);
         let mut events = vec![(
             Topic::JobEvents,
             Event::new(id.clone(), &event_type, now, source, data),
@@ -153,6 +155,11 @@ pub(crate) fn usage_event(row: &LedgerRow, now: Timestamp, source: &str) -> Even
         source,
         data,
     )
+}
+
+/// The id of the event that tells of a job's end, the same however often it is told.
+pub(crate) fn completion_id(job: &Job) -> EventId {
+    event_id(&["job", job.id.as_str(), "ended"])
 }
 
 /// The id of the event that these parts name; the same parts give the same id.

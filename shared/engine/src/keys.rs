@@ -54,6 +54,21 @@ impl Engine {
         Ok(IssuedKey { record, secret })
     }
 
+    /// Makes the key of that id with that secret, as [`Engine::create_key`] does with random ones. A
+    /// repeat finds the key that is there.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn create_key_as(
+        &self,
+        key_id: KeyId,
+        secret: ApiKey,
+        new: NewKey,
+    ) -> Result<IssuedKey, KeyError> {
+        let record = self.insert_key(key_id, &secret, new).await?;
+        Ok(IssuedKey { record, secret })
+    }
+
     /// Makes the key that configuration names, or brings its tier in line. Its id is made of its
     /// secret, so that every start finds the same key.
     ///
@@ -97,6 +112,7 @@ impl Engine {
                 hash: secret.hash(),
                 expires_at: None,
             }],
+            callback_secrets: Default::default(),
             created_at: now,
             updated_at: now,
             event_tag: 0,

@@ -7,6 +7,7 @@
 
 mod admin;
 mod billing;
+mod callback;
 mod charge;
 mod config;
 mod content;
@@ -38,14 +39,17 @@ pub use billing::{
     Announcement, Applied, BillingError, BillingRules, Change, Claimed, EventFilter, ExportError,
     ExportReport, ExportSummary, ProviderView, Recorded, Replayed, verify_export,
 };
+pub use callback::{
+    CallbackSecret, PendingCallback, RecordedCallback, RedeliverError, SecretRotation,
+};
 pub use charge::SyncWork;
 pub use config::EngineConfig;
 pub use error::{ChargeError, EngineError, KeyError, QuotaExceeded, SubmitError};
 pub use jobs::{CancelOutcome, JobFilter, Page};
 pub use keys::{IssuedKey, NewKey};
-pub use relay::{JOB_QUEUES, TaskBody};
+pub use relay::{CallbackTask, JOB_QUEUES, TaskBody};
 pub use replay::{Begun, MAX_STORED_ANSWER_BYTES, ReplayError, Ticket};
-pub use rotate::{RotateError, Rotation};
+pub use rotate::{RotateError, Rotation, derived_key};
 pub use run::Backlog;
 pub use submit::{Idempotency, Submission, Submitted};
 pub use sweep::SweepReport;

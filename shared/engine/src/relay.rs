@@ -22,6 +22,15 @@ use crate::jobs::Page;
 pub const JOB_QUEUES: [QueueName; 3] =
     [QueueName::Priority, QueueName::Settle, QueueName::Diffusion];
 
+/// Body of a callback's task: which job's, and which of its dispatches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallbackTask {
+    /// The job that has ended.
+    pub job_id: JobId,
+    /// Number of the dispatch; older ones are stale.
+    pub dispatch: u32,
+}
+
 /// A task's body: which job, not its content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,7 +54,12 @@ impl Engine {
         if entries.items.is_empty() {
             return Ok(0);
         }
-        let place = self.place_in_window(queue).await?;
+        // Callbacks come in the order of their jobs' ends; the queue itself bounds them.
+        let place = if queue == QueueName::Callback {
+            window
+        } else {
+            self.place_in_window(queue).await?
+        };
         let chosen = &entries.items[..place.min(entries.items.len())];
         if let Some(first) = entries.items.first() {
             // The head of the line is where virtual time stands; after a restart this restores it.
@@ -87,11 +101,18 @@ impl Engine {
         else {
             return None;
         };
-        let body = serde_json::to_vec(&TaskBody {
-            job_id: job_id.clone(),
-            memory_bytes: *memory_bytes,
-        })
-        .ok()?;
+        let body = if *queue == QueueName::Callback {
+            serde_json::to_vec(&CallbackTask {
+                job_id: job_id.clone(),
+                dispatch: *dispatch,
+            })
+        } else {
+            serde_json::to_vec(&TaskBody {
+                job_id: job_id.clone(),
+                memory_bytes: *memory_bytes,
+            })
+        };
+        let body = body.ok()?;
         Some(Task {
             queue: *queue,
             name: task_name(job_id, *dispatch),

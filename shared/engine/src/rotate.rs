@@ -123,9 +123,20 @@ fn key_port(error: PortError) -> RotateError {
 
 /// The secret that follows `presented` in the rotation named by `effect_id`.
 fn successor(presented: &ApiKey, effect_id: &str) -> ApiKey {
+    derived_key(
+        presented.reveal().as_bytes(),
+        "oscillink rotation ",
+        effect_id,
+    )
+}
+
+/// The key that `secret`, a purpose and an effect's id make: the same every time, and nothing to
+/// those who lack one of them.
+#[must_use]
+pub fn derived_key(secret: &[u8], purpose: &str, effect_id: &str) -> ApiKey {
     #[expect(clippy::unwrap_used, reason = "HMAC takes keys of any length")]
-    let mut mac = Hmac::<Sha256>::new_from_slice(presented.reveal().as_bytes()).unwrap();
-    mac.update(b"oscillink rotation ");
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).unwrap();
+    mac.update(purpose.as_bytes());
     mac.update(effect_id.as_bytes());
     ApiKey::from_random(mac.finalize().into_bytes().into())
 }

@@ -8,7 +8,6 @@ use oscillink_ports::{Collection, Op, PortError, Query};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::Engine;
-use crate::relay::JOB_QUEUES;
 
 /// How long the relay waits for news before it looks by itself: another process may have written
 /// to the outbox.
@@ -72,7 +71,7 @@ impl Engine {
 
     async fn relay_pass(&self) -> Result<usize, crate::EngineError> {
         let mut moved = 0;
-        for queue in JOB_QUEUES {
+        for queue in QueueName::ALL.iter().copied() {
             moved += self.relay_dispatches(queue).await?;
         }
         Ok(moved + self.relay_events().await?)

@@ -368,6 +368,7 @@ impl Engine {
             traceparent: submission.traceparent.clone(),
             custom_id: submission.custom_id.clone(),
             callback_url: submission.callback_url.clone(),
+            callback: None,
         }
     }
 }

@@ -9,6 +9,7 @@ use oscillink_domain::{Job, JobStatus, Timestamp};
 use oscillink_ports::{Collection, DocKey, MAX_TRANSACTION_WRITES, Op, Query, StoreExt, Write};
 
 use crate::Engine;
+use crate::callback::undelivered_delete;
 use crate::content::content_delete;
 use crate::error::EngineError;
 use crate::finish::{finish_reads, job_key};
@@ -111,6 +112,7 @@ impl Engine {
         let jobs: Page<Job> = Page::parse(self.store().query(&ended).await?)?;
         for job in &jobs.items {
             let mut writes = vec![Write::Delete(job_key(job))];
+            writes.extend(undelivered_delete(job));
             for content in contents_of(job) {
                 self.delete_blob(content).await?;
                 writes.extend(content_delete(content));

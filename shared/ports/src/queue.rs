@@ -88,6 +88,20 @@ impl Default for QueueLimits {
     }
 }
 
+impl QueueLimits {
+    /// Those of callbacks: strangers' servers, called patiently. The engine counts the attempts and
+    /// ends them, so a task is delivered until it is taken.
+    pub const CALLBACKS: Self = Self {
+        max_per_second: 100.0,
+        max_concurrent: 64,
+        max_attempts: 0,
+        min_backoff_ms: 5_000,
+        max_backoff_ms: 3_600_000,
+        max_doublings: 10,
+        dispatch_deadline_ms: 30_000,
+    };
+}
+
 /// What an operator sees of a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueStats {
@@ -120,6 +134,13 @@ pub trait TaskQueue: Send + Sync + 'static {
 
     /// Starts deliveries again.
     async fn resume(&self, queue: QueueName) -> Result<(), PortError>;
+
+    /// The limits in force.
+    async fn limits(&self, queue: QueueName) -> Result<QueueLimits, PortError>;
+
+    /// Changes the limits. An embedded queue has them until the process ends, a cloud queue until its
+    /// definition is applied again.
+    async fn set_limits(&self, queue: QueueName, limits: QueueLimits) -> Result<(), PortError>;
 
     /// Depth and age.
     async fn stats(&self, queue: QueueName) -> Result<QueueStats, PortError>;

@@ -88,10 +88,14 @@ pub struct Metrics {
     pub diffusion_requests: Family<StatusLabel, Counter>,
     /// Stripe events by result.
     pub stripe_events: Family<ResultLabel, Counter>,
+    /// Attempts to deliver callbacks by result.
+    pub callbacks: Family<ResultLabel, Counter>,
     /// Key look-ups answered from the cache.
     pub key_cache_hits: Counter,
     /// Key look-ups that went to the store.
     pub key_cache_misses: Counter,
+    /// Requests counted by this instance alone because Redis was away.
+    pub shared_limit_fallbacks: Counter,
     /// HTTP requests.
     pub http_requests: Family<HttpLabels, Counter>,
     /// Time to answer HTTP requests.
@@ -127,8 +131,10 @@ impl Metrics {
             diffusion_gate: Histogram::new(exponential_buckets(0.05, 2.0, 18)),
             diffusion_requests: Family::default(),
             stripe_events: Family::default(),
+            callbacks: Family::default(),
             key_cache_hits: Counter::default(),
             key_cache_misses: Counter::default(),
+            shared_limit_fallbacks: Counter::default(),
             http_requests: Family::default(),
             http_duration: seconds(),
             http_in_flight: Gauge::default(),
@@ -190,6 +196,11 @@ impl Metrics {
             self.stripe_events.clone(),
         );
         r.register(
+            "callbacks",
+            "Attempts to deliver callbacks",
+            self.callbacks.clone(),
+        );
+        r.register(
             "key_cache_hits",
             "Key look-ups answered from the cache",
             self.key_cache_hits.clone(),
@@ -198,6 +209,11 @@ impl Metrics {
             "key_cache_misses",
             "Key look-ups that went to the store",
             self.key_cache_misses.clone(),
+        );
+        r.register(
+            "shared_limit_fallbacks",
+            "Requests counted by this instance alone because Redis was away",
+            self.shared_limit_fallbacks.clone(),
         );
         r.register("http_requests", "HTTP requests", self.http_requests.clone());
         r.register_with_unit(

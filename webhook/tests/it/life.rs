@@ -335,6 +335,7 @@ fn seed_key(house: &House) {
         status: KeyStatus::Active,
         overrides: Default::default(),
         secrets: Vec::new(),
+        callback_secrets: Default::default(),
         created_at: house.clock.now(),
         updated_at: house.clock.now(),
         event_tag: 0,

@@ -92,7 +92,7 @@ pub struct QueueConfig {
 impl Default for QueueConfig {
     fn default() -> Self {
         Self {
-            limits: Vec::new(),
+            limits: vec![(QueueName::Callback, QueueLimits::CALLBACKS)],
             max_depth: 1_000_000,
             name_retention_ms: 3_600_000,
             body_cache_bytes: 16 << 20,

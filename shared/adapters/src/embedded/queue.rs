@@ -175,6 +175,15 @@ impl TaskQueue for SqliteQueue {
         self.lane(queue).set_paused(&self.database, false).await
     }
 
+    async fn limits(&self, queue: QueueName) -> Result<QueueLimits, PortError> {
+        Ok(Self::limits(self, queue))
+    }
+
+    async fn set_limits(&self, queue: QueueName, limits: QueueLimits) -> Result<(), PortError> {
+        Self::set_limits(self, queue, limits);
+        Ok(())
+    }
+
     async fn stats(&self, queue: QueueName) -> Result<QueueStats, PortError> {
         let lane = self.lane(queue);
         let tables = lane.tables;

@@ -17,7 +17,7 @@ use google_cloud_gax::error::rpc::Code;
 use google_cloud_gax::options::RequestOptionsBuilder;
 use google_cloud_tasks_v2::client::CloudTasks;
 use oscillink_domain::QueueName;
-use oscillink_ports::{PortError, QueueStats, Task, TaskQueue};
+use oscillink_ports::{PortError, QueueLimits, QueueStats, Task, TaskQueue};
 use tokio::sync::Semaphore;
 
 pub use queues::queue_limits;
@@ -158,6 +158,17 @@ impl TaskQueue for CloudTasksQueue {
             .run("resume queue", inner.bounded(call).send())
             .await?;
         Ok(())
+    }
+
+    async fn limits(&self, queue: QueueName) -> Result<QueueLimits, PortError> {
+        queues::get(&self.inner, queue)
+            .await
+            .map_err(PortError::from)
+    }
+
+    async fn set_limits(&self, queue: QueueName, limits: QueueLimits) -> Result<(), PortError> {
+        let set = queues::set(&self.inner, queue, limits).await;
+        set.map_err(PortError::from)
     }
 
     /// The service has no such numbers in this API: tasks are listed and counted, up to a bound,

@@ -39,6 +39,7 @@ fn key() -> KeyRecord {
         status: KeyStatus::Active,
         overrides: Overrides::default(),
         secrets: Vec::new(),
+        callback_secrets: Default::default(),
         created_at: at(0),
         updated_at: at(0),
         event_tag: 0,

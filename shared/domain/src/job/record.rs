@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::callback::Callback;
 use crate::hash::Sha256Hex;
 use crate::id::{JobId, KeyId};
 use crate::quota::Reservation;
@@ -285,4 +286,7 @@ pub struct Job {
     /// Where to report its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback_url: Option<String>,
+    /// How far that report is, once the job has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback: Option<Callback>,
 }

@@ -1,5 +1,6 @@
 //! The state machine: each function takes the record and the time and gives the next record.
 
+use crate::callback::Callback;
 use crate::job::record::{
     AttemptFailure, Failure, FailureClass, Job, JobStatus, Progress, ResultRef,
 };
@@ -324,6 +325,7 @@ impl Job {
         next.lease_until = None;
         next.progress = None;
         next.due_at = Timestamp::FAR_FUTURE;
+        next.callback = self.callback_url.as_ref().map(|_| Callback::default());
         next
     }
 

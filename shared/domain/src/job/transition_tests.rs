@@ -63,6 +63,7 @@ fn job() -> Job {
         traceparent: None,
         custom_id: None,
         callback_url: None,
+        callback: None,
     }
 }
 

@@ -264,6 +264,7 @@ fn new_key(key_id: &KeyId, now: Timestamp) -> KeyRecord {
         status: KeyStatus::Active,
         overrides: Overrides::default(),
         secrets: Vec::new(),
+        callback_secrets: Default::default(),
         created_at: now,
         updated_at: now,
         event_tag: 0,

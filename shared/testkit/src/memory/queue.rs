@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use oscillink_domain::{QueueName, Timestamp};
-use oscillink_ports::{PortError, QueueStats, Task, TaskQueue};
+use oscillink_ports::{PortError, QueueLimits, QueueStats, Task, TaskQueue};
 
 use crate::faults::Faults;
 
@@ -14,6 +14,7 @@ struct State {
     tasks: BTreeMap<(QueueName, String), Task>,
     used: BTreeSet<(QueueName, String)>,
     paused: BTreeSet<QueueName>,
+    limits: BTreeMap<QueueName, QueueLimits>,
 }
 
 /// Tasks in memory. The test picks what is delivered, when and how often. Clones share the tasks.
@@ -99,6 +100,15 @@ impl TaskQueue for MemoryQueue {
 
     async fn resume(&self, queue: QueueName) -> Result<(), PortError> {
         self.state().paused.remove(&queue);
+        Ok(())
+    }
+
+    async fn limits(&self, queue: QueueName) -> Result<QueueLimits, PortError> {
+        Ok(self.state().limits.get(&queue).copied().unwrap_or_default())
+    }
+
+    async fn set_limits(&self, queue: QueueName, limits: QueueLimits) -> Result<(), PortError> {
+        self.state().limits.insert(queue, limits);
         Ok(())
     }
 

@@ -37,16 +37,7 @@ pub fn queue_limits(queue: QueueName) -> QueueLimits {
         QueueName::Settle => jobs(500.0, 256),
         QueueName::Diffusion => jobs(100.0, 64),
         QueueName::Priority => jobs(500.0, 128),
-        // Strangers' servers: patient, and not for ever.
-        QueueName::Callback => QueueLimits {
-            max_per_second: 100.0,
-            max_concurrent: 64,
-            max_attempts: 12,
-            min_backoff_ms: 5_000,
-            max_backoff_ms: 3_600_000,
-            max_doublings: 10,
-            dispatch_deadline_ms: 30_000,
-        },
+        QueueName::Callback => QueueLimits::CALLBACKS,
     }
 }
 
@@ -69,22 +60,53 @@ impl CloudTasksQueue {
     }
 }
 
+/// Changes the limits of a queue that exists.
+pub(super) async fn set(
+    inner: &Inner,
+    queue: QueueName,
+    limits: QueueLimits,
+) -> Result<(), Failure> {
+    let update = inner.client.update_queue();
+    let update = update.set_queue(settings(&inner.queue_name(queue), limits));
+    let fields = FieldMask::default().set_paths(["rate_limits", "retry_config"]);
+    let call = inner.bounded(update.set_update_mask(fields));
+    inner.run("update queue", call.send()).await.map(|_| ())
+}
+
+/// The limits of a queue as the service has them. What the service leaves out is its default, and
+/// unlimited attempts are 0 here.
+pub(super) async fn get(inner: &Inner, queue: QueueName) -> Result<QueueLimits, Failure> {
+    let call = inner.client.get_queue().set_name(inner.queue_name(queue));
+    let found = inner.run("get queue", inner.bounded(call).send()).await?;
+    let rate = found.rate_limits.unwrap_or_default();
+    let retry = found.retry_config.unwrap_or_default();
+    let ms = |time: Option<google_cloud_wkt::Duration>| {
+        time.map_or(0, |time| {
+            time.seconds() * 1_000 + i64::from(time.nanos()) / 1_000_000
+        })
+    };
+    let deadline = inner.config.dispatch_deadline.as_millis();
+    Ok(QueueLimits {
+        max_per_second: rate.max_dispatches_per_second,
+        max_concurrent: usize::try_from(rate.max_concurrent_dispatches).unwrap_or(0),
+        max_attempts: u32::try_from(retry.max_attempts).unwrap_or(0),
+        min_backoff_ms: ms(retry.min_backoff),
+        max_backoff_ms: ms(retry.max_backoff),
+        max_doublings: u32::try_from(retry.max_doublings).unwrap_or(0),
+        dispatch_deadline_ms: i64::try_from(deadline).unwrap_or(i64::MAX),
+    })
+}
+
 async fn ensure(inner: &Inner, queue: QueueName, limits: QueueLimits) -> Result<(), Failure> {
     let name = inner.queue_name(queue);
-    let settings = settings(&name, limits);
     let parent = name
         .rsplit_once("/queues/")
         .map_or("", |(parent, _)| parent);
     let create = inner.client.create_queue().set_parent(parent);
-    let call = inner.bounded(create.set_queue(settings.clone()));
+    let call = inner.bounded(create.set_queue(settings(&name, limits)));
     match inner.run("create queue", call.send()).await {
         Ok(_) => Ok(()),
-        Err(Failure(Some(Code::AlreadyExists), _)) => {
-            let update = inner.client.update_queue().set_queue(settings);
-            let fields = FieldMask::default().set_paths(["rate_limits", "retry_config"]);
-            let call = inner.bounded(update.set_update_mask(fields));
-            inner.run("update queue", call.send()).await.map(|_| ())
-        }
+        Err(Failure(Some(Code::AlreadyExists), _)) => set(inner, queue, limits).await,
         Err(failure) => Err(failure),
     }
 }
