@@ -3,10 +3,12 @@
 mod endpoints;
 mod limit;
 mod origins;
+mod redis;
 
 use std::time::Duration;
 
 use oscillink_domain::Tier;
+use oscillink_domain::billing::PriceMap;
 use oscillink_domain::settings::{ConfigError, Lookup, Variables};
 use secrecy::SecretString;
 
@@ -14,6 +16,7 @@ pub use endpoints::{Endpoint, EndpointLimits};
 pub use limit::RequestLimit;
 use limit::{proxies, seconds, tiers};
 pub use origins::Origins;
+pub use redis::RedisUrl;
 
 const MIB: usize = 1 << 20;
 
@@ -26,6 +29,8 @@ pub struct Config {
     pub ip_rate_limit: Option<RequestLimit>,
     /// Requests of groups of routes (`OSCILLINK_ENDPOINT_RATE_LIMITS`).
     pub endpoint_limits: EndpointLimits,
+    /// Where instances count them together (`OSCILLINK_REDIS_URL`).
+    pub redis: Option<RedisUrl>,
     /// How many proxies in front append to `X-Forwarded-For`; 0 ignores the header (`OSCILLINK_TRUST_XFF`,
     /// where `true` means 1).
     pub trusted_proxies: usize,
@@ -75,8 +80,12 @@ pub struct Config {
     pub result_cache_ttl: Duration,
     /// Connections at once (`OSCILLINK_MAX_CONNECTIONS`).
     pub max_connections: usize,
+    /// Of these, from one address; 0 is no limit (`OSCILLINK_MAX_CONNECTIONS_PER_ADDRESS`).
+    pub max_connections_per_address: usize,
     /// Callbacks may go to private addresses (`OSCILLINK_CALLBACK_ALLOW_PRIVATE`).
     pub callback_allow_private: bool,
+    /// Which price buys which tier, for operators to look at (`OSCILLINK_STRIPE_PRICE_MAP`).
+    pub prices: PriceMap,
 }
 
 impl Default for Config {
@@ -86,6 +95,7 @@ impl Default for Config {
             rate_limit: None,
             ip_rate_limit: None,
             endpoint_limits: EndpointLimits::default(),
+            redis: None,
             trusted_proxies: 0,
             admin_secret: None,
             metrics_protected: false,
@@ -110,7 +120,9 @@ impl Default for Config {
             result_cache_bytes: 64 * MIB,
             result_cache_ttl: Duration::from_secs(300),
             max_connections: 16_384,
+            max_connections_per_address: 0,
             callback_allow_private: false,
+            prices: PriceMap::default(),
         }
     }
 }
@@ -136,6 +148,7 @@ impl Config {
             ),
             endpoint_limits: read
                 .parsed("OSCILLINK_ENDPOINT_RATE_LIMITS", EndpointLimits::default()),
+            redis: read.optional("OSCILLINK_REDIS_URL"),
             trusted_proxies: proxies(&mut read, "OSCILLINK_TRUST_XFF"),
             admin_secret: read.secret("OSCILLINK_ADMIN_SECRET", 16),
             metrics_protected: read.flag("OSCILLINK_METRICS_PROTECTED", false),
@@ -178,7 +191,12 @@ impl Config {
                 defaults.result_cache_ttl,
             ),
             max_connections: read.count("OSCILLINK_MAX_CONNECTIONS", defaults.max_connections),
+            max_connections_per_address: read.parsed(
+                "OSCILLINK_MAX_CONNECTIONS_PER_ADDRESS",
+                defaults.max_connections_per_address,
+            ),
             callback_allow_private: read.flag("OSCILLINK_CALLBACK_ALLOW_PRIVATE", false),
+            prices: read.parsed("OSCILLINK_STRIPE_PRICE_MAP", PriceMap::default()),
         };
         if config.metrics_protected && config.admin_secret.is_none() {
             read.refuse(

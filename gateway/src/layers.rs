@@ -98,7 +98,7 @@ pub async fn limit_requests(
         .map(|info| info.0.ip());
     let proxies = app.config().trusted_proxies;
     let address: Option<IpAddr> = client_address(peer, request.headers(), proxies);
-    let headers = limits.count(address, endpoint)?;
+    let headers = limits.count(address, endpoint).await?;
     let mut response = next.run(request).await;
     for (name, value) in &headers {
         response.headers_mut().append(name, value.clone());

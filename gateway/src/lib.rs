@@ -6,7 +6,6 @@
 
 mod budget;
 mod cache;
-pub mod callback;
 mod compute;
 mod config;
 pub mod error;
@@ -25,7 +24,7 @@ mod serve;
 mod state;
 mod table;
 
-pub use config::{Config, Endpoint, EndpointLimits, Origins, RequestLimit};
+pub use config::{Config, Endpoint, EndpointLimits, Origins, RedisUrl, RequestLimit};
 pub use keys::Keys;
 pub use router::router;
 pub use serve::{ServeOptions, serve};

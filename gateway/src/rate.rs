@@ -1,148 +1,154 @@
-//! Request limits: all clients together, each group of routes, and each address for itself.
+//! Request limits: all clients together, each group of routes, and each address for itself. They are
+//! counted in this process, or in Redis for all instances together.
+
+mod local;
+mod shared;
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::http::HeaderMap;
-use governor::clock::{Clock, DefaultClock};
-use governor::middleware::StateInformationMiddleware;
-use governor::state::keyed::DefaultKeyedStateStore;
-use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
+use oscillink_telemetry::Metrics;
 
-use crate::config::{Config, Endpoint, RequestLimit};
+use crate::config::{Config, Endpoint, EndpointLimits, RequestLimit};
 use crate::error::{Kind, Problem};
 use crate::quota_headers::{append_policy, seconds_until_duration};
+use local::Local;
+use shared::Shared;
 
-type Global = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>;
-type ByAddress =
-    RateLimiter<IpAddr, DefaultKeyedStateStore<IpAddr>, DefaultClock, StateInformationMiddleware>;
+/// One limit that a request falls under.
+#[derive(Clone, Copy, Debug)]
+struct Applied {
+    /// Its name in headers and texts.
+    name: &'static str,
+    limit: RequestLimit,
+    subject: Subject,
+}
 
-/// Addresses remembered before idle ones are forgotten.
-const MAX_ADDRESSES: usize = 50_000;
-/// Pause between clean-ups, which visit every address.
-const CLEAN_EVERY: Duration = Duration::from_secs(1);
+/// Whose requests it counts.
+#[derive(Clone, Copy, Debug)]
+enum Subject {
+    Address(IpAddr),
+    Endpoint(Endpoint),
+    Everyone,
+}
+
+/// What counting a request came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Counted {
+    /// It may pass, and so many more at once.
+    Left(u32),
+    /// It may be repeated after this time.
+    Refused(Duration),
+}
 
 /// The request limits in force.
 pub struct RequestLimits {
-    global: Option<(RequestLimit, Global)>,
-    by_endpoint: Vec<(Endpoint, (RequestLimit, Global))>,
-    by_address: Option<(RequestLimit, ByAddress)>,
-    cleaned_at: Mutex<Instant>,
-    clock: DefaultClock,
+    global: Option<RequestLimit>,
+    by_endpoint: EndpointLimits,
+    by_address: Option<RequestLimit>,
+    local: Local,
+    shared: Option<Shared>,
 }
 
 impl RequestLimits {
     /// As configured.
     #[must_use]
-    pub fn new(config: &Config) -> Self {
-        let direct = |limit| {
-            let limiter = RateLimiter::direct(quota(limit));
-            (
-                limit,
-                limiter.with_middleware::<StateInformationMiddleware>(),
-            )
-        };
-        let global = config.rate_limit.map(direct);
-        let groups = config.endpoint_limits.0.iter();
-        let by_endpoint = groups.map(|(endpoint, limit)| (*endpoint, direct(*limit)));
-        let by_address = config.ip_rate_limit.map(|limit| {
-            let limiter = RateLimiter::keyed(quota(limit));
-            (
-                limit,
-                limiter.with_middleware::<StateInformationMiddleware>(),
-            )
-        });
+    pub fn new(config: &Config, metrics: &Metrics) -> Self {
         Self {
-            by_endpoint: by_endpoint.collect(),
-            global,
-            by_address,
-            cleaned_at: Mutex::new(Instant::now()),
-            clock: DefaultClock::default(),
+            global: config.rate_limit,
+            by_endpoint: config.endpoint_limits.clone(),
+            by_address: config.ip_rate_limit,
+            local: Local::new(config),
+            shared: config
+                .redis
+                .as_ref()
+                .map(|redis| Shared::new(redis, metrics.clone())),
         }
     }
 
     /// Whether nothing is limited.
     #[must_use]
     pub fn are_off(&self) -> bool {
-        self.global.is_none() && self.by_address.is_none() && self.by_endpoint.is_empty()
+        self.global.is_none() && self.by_address.is_none() && self.by_endpoint.0.is_empty()
     }
 
     /// Counts a request from `address` to `endpoint`; gives the headers that tell what is left.
     ///
     /// # Errors
     /// A limit is reached.
-    pub fn count(&self, address: Option<IpAddr>, endpoint: Endpoint) -> Result<HeaderMap, Problem> {
+    pub async fn count(
+        &self,
+        address: Option<IpAddr>,
+        endpoint: Endpoint,
+    ) -> Result<HeaderMap, Problem> {
+        let applied = self.applied(address, endpoint);
+        let counted = match &self.shared {
+            Some(shared) => shared.count(&applied).await,
+            None => None,
+        };
+        // Without Redis each instance keeps the limits for itself until it is back.
+        let counted = counted.unwrap_or_else(|| self.local.count(&applied));
         let mut headers = HeaderMap::new();
-        // The address first: one noisy client must not use up what is everyone's.
-        if let (Some((limit, limiter)), Some(address)) = (&self.by_address, address) {
-            let outcome = limiter.check_key(&network(address));
-            self.clean(limiter);
-            let left = outcome.map_err(|until| {
-                self.refuse("address", *limit, until.wait_time_from(self.clock.now()))
-            })?;
-            describe(
-                &mut headers,
-                "address",
-                *limit,
-                left.remaining_burst_capacity(),
-            );
-        }
-        let own = self
-            .by_endpoint
-            .iter()
-            .filter(|(group, _)| *group == endpoint);
-        let own = own.map(|(group, limit)| (group.as_str(), limit));
-        for (name, (limit, limiter)) in own.chain(self.global.iter().map(|g| ("global", g))) {
-            let left = limiter.check().map_err(|until| {
-                self.refuse(name, *limit, until.wait_time_from(self.clock.now()))
-            })?;
-            describe(&mut headers, name, *limit, left.remaining_burst_capacity());
+        for (applied, counted) in applied.iter().zip(counted) {
+            match counted {
+                Counted::Left(left) => describe(&mut headers, applied, left),
+                Counted::Refused(wait) => return Err(refuse(applied, wait)),
+            }
         }
         Ok(headers)
     }
 
-    fn refuse(&self, name: &str, limit: RequestLimit, wait: Duration) -> Problem {
-        let detail = format!(
-            "more than {} requests in {} s ({name} limit)",
-            limit.requests,
-            limit.window.as_secs()
-        );
-        let mut headers = HeaderMap::new();
-        describe(&mut headers, name, limit, 0);
-        let problem = Problem::new(Kind::RateLimited, detail);
-        let problem = headers.iter().fold(problem, |problem, (name, value)| {
-            problem.header(name.clone(), value.clone())
+    /// The limits that a request falls under, in the order in which they count it. The address first:
+    /// one noisy client must not use up what is everyone's.
+    fn applied(&self, address: Option<IpAddr>, endpoint: Endpoint) -> Vec<Applied> {
+        let by_address = self
+            .by_address
+            .zip(address)
+            .map(|(limit, address)| Applied {
+                name: "address",
+                limit,
+                subject: Subject::Address(network(address)),
+            });
+        let groups = self.by_endpoint.0.iter();
+        let by_endpoint = groups
+            .filter(|(group, _)| *group == endpoint)
+            .map(|(group, limit)| Applied {
+                name: group.as_str(),
+                limit: *limit,
+                subject: Subject::Endpoint(*group),
+            });
+        let global = self.global.map(|limit| Applied {
+            name: "global",
+            limit,
+            subject: Subject::Everyone,
         });
-        problem.retry_after(seconds_until_duration(wait))
-    }
-
-    fn clean(&self, limiter: &ByAddress) {
-        if limiter.len() <= MAX_ADDRESSES {
-            return;
-        }
-        let Ok(mut cleaned_at) = self.cleaned_at.try_lock() else {
-            return;
-        };
-        if cleaned_at.elapsed() >= CLEAN_EVERY {
-            limiter.retain_recent();
-            limiter.shrink_to_fit();
-            *cleaned_at = Instant::now();
-        }
+        by_address
+            .into_iter()
+            .chain(by_endpoint)
+            .chain(global)
+            .collect()
     }
 }
 
-/// A full window's requests may come at once; they come back evenly.
-fn quota(limit: RequestLimit) -> Quota {
-    let period = limit.window / limit.requests.get();
-    Quota::with_period(period.max(Duration::from_nanos(1))).map_or_else(
-        || Quota::per_second(limit.requests),
-        |q| q.allow_burst(limit.requests),
-    )
+fn refuse(applied: &Applied, wait: Duration) -> Problem {
+    let Applied { name, limit, .. } = applied;
+    let detail = format!(
+        "more than {} requests in {} s ({name} limit)",
+        limit.requests,
+        limit.window.as_secs()
+    );
+    let mut headers = HeaderMap::new();
+    describe(&mut headers, applied, 0);
+    let problem = Problem::new(Kind::RateLimited, detail);
+    let problem = headers.iter().fold(problem, |problem, (name, value)| {
+        problem.header(name.clone(), value.clone())
+    });
+    problem.retry_after(seconds_until_duration(wait))
 }
 
-fn describe(headers: &mut HeaderMap, name: &str, limit: RequestLimit, left: u32) {
+fn describe(headers: &mut HeaderMap, applied: &Applied, left: u32) {
+    let Applied { name, limit, .. } = applied;
     let (requests, window) = (limit.requests.get(), limit.window.as_secs());
     // The time until all of it is back.
     let missing = u64::from(requests.saturating_sub(left));
@@ -158,7 +164,7 @@ fn describe(headers: &mut HeaderMap, name: &str, limit: RequestLimit, left: u32)
 }
 
 /// IPv6 clients have whole networks: they are counted by their /64.
-fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
             let network = u128::from(v6) & !u128::from(u64::MAX);
@@ -210,31 +216,34 @@ mod tests {
         }
     }
 
-    #[test]
-    fn each_address_has_its_own_limit_and_all_share_one() {
-        let limits = RequestLimits::new(&config(5, 2));
-        let from = |text: &str| limits.count(Some(text.parse().unwrap()), Endpoint::Jobs);
-        let headers = from("10.0.0.1").unwrap();
+    #[tokio::test]
+    async fn each_address_has_its_own_limit_and_all_share_one() {
+        let limits = RequestLimits::new(&config(5, 2), &Metrics::new());
+        let from = async |text: &str| {
+            let address = text.parse().unwrap();
+            limits.count(Some(address), Endpoint::Jobs).await
+        };
+        let headers = from("10.0.0.1").await.unwrap();
         let policies: Vec<_> = headers.get_all("ratelimit-policy").iter().collect();
         assert_eq!(policies, ["\"address\";q=2;w=60", "\"global\";q=5;w=60"]);
-        from("10.0.0.1").unwrap();
-        assert_eq!(from("10.0.0.1").unwrap_err().status(), 429);
+        from("10.0.0.1").await.unwrap();
+        assert_eq!(from("10.0.0.1").await.unwrap_err().status(), 429);
         // One /64 is one client.
-        from("2001:db8::1").unwrap();
-        from("2001:db8::ffff").unwrap();
-        from("2001:db8::2").unwrap_err();
-        from("10.0.0.2").unwrap();
-        from("10.0.0.3").unwrap_err();
+        from("2001:db8::1").await.unwrap();
+        from("2001:db8::ffff").await.unwrap();
+        from("2001:db8::2").await.unwrap_err();
+        from("10.0.0.2").await.unwrap();
+        from("10.0.0.3").await.unwrap_err();
     }
 
-    #[test]
-    fn a_group_of_routes_has_its_own_limit() {
+    #[tokio::test]
+    async fn a_group_of_routes_has_its_own_limit() {
         let mut config = config(0, 0);
         config.endpoint_limits = "batch=1/60".parse().unwrap();
-        let limits = RequestLimits::new(&config);
-        limits.count(None, Endpoint::Batch).unwrap();
-        limits.count(None, Endpoint::Batch).unwrap_err();
-        limits.count(None, Endpoint::Settle).unwrap();
+        let limits = RequestLimits::new(&config, &Metrics::new());
+        limits.count(None, Endpoint::Batch).await.unwrap();
+        limits.count(None, Endpoint::Batch).await.unwrap_err();
+        limits.count(None, Endpoint::Settle).await.unwrap();
     }
 
     #[test]

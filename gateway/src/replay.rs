@@ -9,6 +9,7 @@ use axum::Json;
 use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use oscillink_domain::KeyId;
 use oscillink_domain::id::base62;
 use oscillink_domain::idempotency::StoredAnswer;
 use oscillink_engine::{Begun, Engine, Idempotency, MAX_STORED_ANSWER_BYTES, ReplayError, Ticket};
@@ -40,7 +41,7 @@ where
     let Some(idempotency) = idempotency else {
         return work(effect_id(app, id)).await;
     };
-    match begin(app, caller, idempotency).await? {
+    match begin(app, &caller.key_id, idempotency).await? {
         Start::Given(response) => Ok(response),
         Start::Go(held) => {
             let outcome = work(held.effect_id().to_owned()).await;
@@ -74,15 +75,13 @@ pub enum Start {
 /// Takes the key, or finds what it stands for.
 pub async fn begin(
     app: &Gateway,
-    caller: &Caller,
+    key_id: &KeyId,
     idempotency: &Idempotency,
 ) -> Result<Start, Problem> {
     let config = app.config();
     let hold = config.sync_timeout + config.inline_wait + HOLD_SLACK;
     let hold_ms = i64::try_from(hold.as_millis()).unwrap_or(i64::MAX);
-    let begun = app
-        .engine()
-        .begin_answer(&caller.key_id, idempotency, hold_ms);
+    let begun = app.engine().begin_answer(key_id, idempotency, hold_ms);
     Ok(match begun.await? {
         Begun::Go(ticket) => Start::Go(Held {
             engine: app.engine().clone(),
@@ -90,7 +89,7 @@ pub async fn begin(
         }),
         Begun::Answered(answer) => Start::Given(again(answer)),
         Begun::Job(job_id) => {
-            let job = app.engine().job(&caller.key_id, &job_id).await?;
+            let job = app.engine().job(key_id, &job_id).await?;
             let job = job.ok_or_else(no_such_job)?;
             let view = Json(JobView::of(&job, None));
             let headers = [(REPLAYED, HeaderValue::from_static("true"))];
@@ -111,7 +110,7 @@ fn again(answer: StoredAnswer) -> Response {
 }
 
 /// Keeps an answer if it can be kept, and gives it.
-async fn keep(held: Held, response: Response) -> Result<Response, Problem> {
+pub async fn keep(held: Held, response: Response) -> Result<Response, Problem> {
     let (parts, body) = response.into_parts();
     let content_type = parts.headers.get(header::CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok());

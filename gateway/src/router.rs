@@ -16,6 +16,7 @@ use crate::layers;
 use crate::quota_headers as quota;
 use crate::replay::REPLAYED;
 use crate::request_id::REQUEST_ID;
+use crate::routes::admin::once::answer_once;
 use crate::state::Gateway;
 use crate::table::{admin, probes, v1};
 
@@ -23,7 +24,10 @@ use crate::table::{admin, probes, v1};
 pub fn router(app: Gateway) -> Router {
     let v1 = v1().into_router();
     let v1 = match app.config().admin_secret {
-        Some(_) => v1.nest("/admin", admin().into_router()),
+        Some(_) => {
+            let once = from_fn_with_state(app.clone(), answer_once);
+            v1.nest("/admin", admin().into_router().layer(once))
+        }
         None => v1,
     };
     // Probes and scrapes are not requests of clients and are not limited.

@@ -1,5 +1,6 @@
 //! Runs a router on a listener: bounded connections, patience with no client, and a drain at the end.
 
+mod addresses;
 mod descriptors;
 mod guarded;
 mod protocol;
@@ -23,6 +24,7 @@ use tokio::time::{sleep, timeout};
 use tower::ServiceExt as _;
 
 use crate::config::Config;
+use addresses::Addresses;
 use guarded::Guarded;
 use protocol::Protocol;
 
@@ -37,6 +39,8 @@ const MAX_STREAMS: u32 = 100;
 pub struct ServeOptions {
     /// Connections at once; more wait in the listener's backlog.
     pub max_connections: usize,
+    /// Of these, from one address (an IPv6 /64); 0 is no limit. More are closed at once.
+    pub max_per_address: usize,
     /// Time for a request's headers to arrive; also how long an idle connection is kept.
     pub header_timeout: Duration,
     /// Longest pause of a client that does not read its answer.
@@ -49,6 +53,7 @@ impl Default for ServeOptions {
     fn default() -> Self {
         Self {
             max_connections: 16_384,
+            max_per_address: 0,
             header_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(8),
@@ -60,6 +65,7 @@ impl From<&Config> for ServeOptions {
     fn from(config: &Config) -> Self {
         Self {
             max_connections: config.max_connections,
+            max_per_address: config.max_connections_per_address,
             ..Self::default()
         }
     }
@@ -74,6 +80,7 @@ pub async fn serve(
 ) {
     let places = descriptors::room_for(options.max_connections);
     let places = Arc::new(Semaphore::new(places));
+    let addresses = Addresses::new(options.max_per_address);
     let graceful = GracefulShutdown::new();
     let builder = Arc::new(builder(&options));
     loop {
@@ -84,11 +91,15 @@ pub async fn serve(
         let Some((stream, peer, place)) = accepted else {
             continue;
         };
+        let Some(turn) = addresses.enter(peer.ip()) else {
+            tracing::debug!(%peer, "an address has all the connections that it may have");
+            continue;
+        };
         let (builder, router) = (Arc::clone(&builder), router.clone());
         let watcher = graceful.watcher();
         tokio::spawn(async move {
             connection(stream, peer, router, &builder, watcher, options).await;
-            drop(place);
+            drop((turn, place));
         });
     }
     drop(listener);

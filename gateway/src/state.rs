@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
-use oscillink_domain::Sha256Hex;
 use oscillink_domain::event::Topic;
-use oscillink_engine::Engine;
+use oscillink_domain::{ApiKey, Sha256Hex};
+use oscillink_engine::{Engine, derived_key};
 use oscillink_ports::{EventHandler, PortError};
 use oscillink_telemetry::{Metrics, Shutdown};
 use oscillink_wire::{RunContext, SolveRequest};
@@ -58,7 +58,7 @@ impl Gateway {
             keys: Keys::new(engine.clone(), metrics.clone(), &config),
             inline: Inline::new(&config)?,
             budget: Budget::new(config.body_memory_bytes),
-            limits: RequestLimits::new(&config),
+            limits: RequestLimits::new(&config, &metrics),
             streams: Streams::default(),
             cache: ResultCache::new(&config),
             estimates: Estimates::new(),
@@ -168,6 +168,14 @@ impl Gateway {
             receipt_secret: secret.filter(|_| caller.limits.signed_receipts),
             null_cap: self.config().null_cap,
         }
+    }
+
+    /// The key that an operator's request makes, named by its effect's id. Without an admin secret
+    /// there are no operators.
+    pub(crate) fn admin_key(&self, effect_id: &str) -> ApiKey {
+        let secret = self.config().admin_secret.as_ref();
+        let secret = secret.map_or("", |secret| secret.expose_secret());
+        derived_key(secret.as_bytes(), "oscillink admin ", effect_id)
     }
 
     /// Whether the headers carry the admin secret. Without one configured, nothing does.

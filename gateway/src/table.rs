@@ -4,7 +4,9 @@ use axum::routing::{get, post};
 use serde_json::{Value, json};
 
 use crate::openapi::{self as api, Api, Operation};
-use crate::routes::{batch, docs, events, health, jobs, keys, result, settle, submit, usage};
+use crate::routes::{
+    batch, callbacks, docs, events, health, jobs, keys, result, settle, submit, usage,
+};
 
 /// What clients use.
 pub fn v1() -> Api {
@@ -104,6 +106,15 @@ fn jobs_of(api: Api) -> Api {
                 .gives(204, "The last event seen was the job's end", &[])],
         )
         .route(
+            "/jobs/{id}/callback/redeliver",
+            post(callbacks::redeliver),
+            [api::post("jobs", "redeliverCallback", "Have the job's callback delivered once more")
+                .describe("Under the same webhook-id. The job says what became of it.")
+                .path("id", "The job's id")
+                .idempotent()
+                .answers(202, "The job", "Job", &["Idempotency-Replayed"])],
+        )
+        .route(
             "/jobs/{id}/result",
             get(result::get),
             [api::get("jobs", "getResult", "A job's answer, or one of its arrays")
@@ -154,6 +165,37 @@ fn account(api: Api) -> Api {
                 &[],
             ),
         ],
+    )
+    .route(
+        "/keys/self/callback-secret",
+        get(callbacks::secret),
+        [api::get(
+            "account",
+            "getCallbackSecret",
+            "The secret that signs the key's callbacks (Standard Webhooks)",
+        )
+        .ok("The secret", "CallbackSecret")],
+    )
+    .route(
+        "/keys/self/callback-secret/rotate",
+        post(callbacks::rotate),
+        [api::post(
+            "account",
+            "rotateCallbackSecret",
+            "A new callback secret; the present one signs beside it for a while",
+        )
+        .query(
+            "overlap_seconds",
+            "How long both sign",
+            json!({"type": "integer", "minimum": 0, "maximum": 2_592_000, "default": 86_400}),
+        )
+        .idempotent()
+        .answers(
+            200,
+            "The new secret",
+            "CallbackSecret",
+            &["Idempotency-Replayed"],
+        )],
     )
     .route(
         "/keys/self/rotate",
@@ -268,21 +310,39 @@ fn example() -> Value {
     })
 }
 
+/// Operations that need a chain, for which a matrix alone has no place.
+const CHAINS: [&str; 2] = ["chainReceipt", "submitChain"];
+
 /// Bodies besides JSON, and compressed ones.
-fn with_arrays(operation: Operation) -> Operation {
-    operation
-        .describe("Bodies may be compressed: Content-Encoding gzip or zstd.")
-        .bytes(
+fn with_arrays(operation: Operation, id: &str) -> Operation {
+    let operation = operation.describe("Bodies may be compressed: Content-Encoding gzip or zstd.");
+    let operation = if CHAINS.contains(&id) {
+        operation
+    } else {
+        operation.bytes(
             "application/x-npy",
             "Y as numpy.save writes it; parameters go in the query",
         )
+    };
+    operation
         .bytes(
             "application/zip",
             "Y, psi, gates, chain and chain_weights as numpy.savez writes them",
         )
-        .bytes(
-            "multipart/form-data",
-            "The array as part Y or file, parameters as JSON in part params",
+        .parts(
+            json!({
+                "type": "object",
+                "required": ["Y"],
+                "additionalProperties": false,
+                "properties": {
+                    "Y": {"type": "string", "format": "binary", "description": "The array file: npy or npz"},
+                    "params": {"$ref": "#/components/schemas/Parameters"}
+                }
+            }),
+            json!({
+                "Y": {"contentType": "application/octet-stream"},
+                "params": {"contentType": "application/json"}
+            }),
         )
 }
 
@@ -304,7 +364,7 @@ fn work(id: &str, summary: &str, problems: &[u16]) -> Operation {
             json!({"type": "string"}),
         )
         .body("application/json", "SolveRequest", example());
-    with_arrays(operation)
+    with_arrays(operation, id)
         .answers(200, "The answer", "Answer", &headers)
         .content(200, "application/x-npy", json!({"type": "string", "format": "binary", "description": "With Accept: application/x-npy and one array asked for"}))
         .answers(202, "The work has become a job", "Job", &["Location"])
@@ -327,7 +387,7 @@ fn submits(id: &str, summary: &str, problems: &[u16]) -> Operation {
         "RateLimit-Policy",
         "Idempotency-Replayed",
     ];
-    with_arrays(operation)
+    with_arrays(operation, id)
         .answers(202, "The job, durable", "Job", &headers)
         .problems(&[402])
         .problems(problems)

@@ -12,7 +12,8 @@ use tokio::time::timeout;
 use crate::error::{Kind, Problem};
 use crate::state::Gateway;
 
-const MAX_BODY_BYTES: usize = 64 * 1024;
+/// Largest body of an operator, bytes.
+pub const ADMIN_BODY_BYTES: usize = 64 * 1024;
 /// Time for the body to arrive.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -46,10 +47,10 @@ impl<T: DeserializeOwned> FromRequest<Gateway> for Document<T> {
             let detail = "the body must be application/json";
             return Err(Problem::new(Kind::UnsupportedMediaType, detail));
         }
-        let bytes = timeout(PATIENCE, to_bytes(request.into_body(), MAX_BODY_BYTES)).await;
+        let bytes = timeout(PATIENCE, to_bytes(request.into_body(), ADMIN_BODY_BYTES)).await;
         let bytes = bytes.ok().and_then(Result::ok).ok_or_else(|| {
             let detail =
-                format!("the body must arrive whole and have at most {MAX_BODY_BYTES} bytes");
+                format!("the body must arrive whole and have at most {ADMIN_BODY_BYTES} bytes");
             Problem::new(Kind::TooLarge, detail)
         })?;
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };

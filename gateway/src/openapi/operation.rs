@@ -128,6 +128,14 @@ impl Operation {
         self
     }
 
+    /// A body of several parts, with the types of those that are not text.
+    pub fn parts(mut self, schema: Value, types: Value) -> Self {
+        if let Some(body) = self.value.get_mut("requestBody") {
+            body["content"]["multipart/form-data"] = json!({"schema": schema, "encoding": types});
+        }
+        self
+    }
+
     /// An answer in JSON.
     pub fn answers(self, status: u16, description: &str, schema: &str, headers: &[&str]) -> Self {
         self.gives(status, description, headers).content(
@@ -135,6 +143,11 @@ impl Operation {
             "application/json",
             reference(schema),
         )
+    }
+
+    /// A success in JSON.
+    pub fn ok(self, description: &str, schema: &str) -> Self {
+        self.answers(200, description, schema, &[])
     }
 
     /// One more form of an answer.

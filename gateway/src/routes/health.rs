@@ -1,5 +1,6 @@
 //! Liveness, readiness, metrics.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use oscillink_domain::QueueName;
 use oscillink_ports::PortError;
 use oscillink_wire::FieldError;
 use serde_json::json;
@@ -29,16 +31,26 @@ pub async fn ready(State(app): State<Gateway>) -> Result<Response, Problem> {
         return Err(Problem::new(Kind::Unavailable, "shutting down"));
     }
     let ports = app.engine().ports();
-    let (store, blobs) = tokio::join!(check(ports.store.check()), check(ports.blobs.check()));
-    let failed: Vec<FieldError> = [("store", store), ("blobs", blobs)]
-        .into_iter()
-        .filter_map(|(name, outcome)| Some(FieldError::new(name, outcome.err()?)))
+    let (store, blobs, queue, bus) = tokio::join!(
+        check(ports.store.check()),
+        check(ports.blobs.check()),
+        // One queue stands for all.
+        check(async { ports.queue.limits(QueueName::Settle).await.map(drop) }),
+        check(ports.bus.check()),
+    );
+    let outcomes = [
+        ("store", store),
+        ("blobs", blobs),
+        ("queue", queue),
+        ("bus", bus),
+    ];
+    let failed: Vec<FieldError> = outcomes
+        .iter()
+        .filter_map(|(name, outcome)| Some(FieldError::new(*name, outcome.err()?)))
         .collect();
     if failed.is_empty() {
-        return Ok(
-            Json(json!({"status": "ready", "checks": {"store": "ok", "blobs": "ok"}}))
-                .into_response(),
-        );
+        let checks: BTreeMap<_, _> = outcomes.iter().map(|(name, _)| (name, "ok")).collect();
+        return Ok(Json(json!({"status": "ready", "checks": checks})).into_response());
     }
     Err(Problem::unready(failed))
 }

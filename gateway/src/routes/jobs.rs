@@ -25,7 +25,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// The query of `GET /v1/jobs/{id}`.
 #[derive(Debug, Deserialize)]
 pub struct WaitQuery {
-    wait: Option<String>,
+    /// Seconds.
+    pub wait: Option<String>,
 }
 
 /// `GET /v1/jobs/{id}`: with `wait`, answers when the job has ended, or changed from the state that
@@ -90,7 +91,11 @@ fn etag(job: &Job) -> String {
     let progress = job.progress.map_or(String::new(), |p| {
         format!("-{}-{}", p.stage, (p.fraction * 1_000.0) as u32)
     });
-    format!("\"{}-{}{progress}\"", job.status, job.generation)
+    let callback = job
+        .callback
+        .as_ref()
+        .map_or(String::new(), |c| format!("-{}-{}", c.dispatch, c.attempts));
+    format!("\"{}-{}{progress}{callback}\"", job.status, job.generation)
 }
 
 fn is_known(job: &Job, known: Option<&str>) -> bool {

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod batch;
+pub mod callbacks;
 pub mod docs;
 pub mod events;
 pub mod health;

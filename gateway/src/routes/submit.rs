@@ -5,11 +5,12 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use oscillink_domain::JobKind;
+use oscillink_domain::callback::check_url;
 use oscillink_engine::{Submission, Submitted};
 use oscillink_wire::{Operation, encode_payload};
 
+use super::callbacks;
 use super::views::JobView;
-use crate::callback;
 use crate::error::{Kind, Problem};
 use crate::extract::{Caller, Inbound, ReadBody, ReadLimits};
 use crate::quota_headers;
@@ -86,8 +87,11 @@ pub async fn accept(
         return Err(too_many_rows(caller));
     }
     if let Some(url) = &body.parsed.callback_url {
-        callback::check(url, app.config().callback_allow_private)
+        check_url(url, app.config().callback_allow_private)
             .map_err(|detail| Problem::field("callback_url", detail))?;
+        if !app.engine().has_callbacks() {
+            return Err(callbacks::switched_off());
+        }
     }
     let submission = submission(app, id, caller, body, kind).await?;
     Ok(app.engine().submit(submission).await?)

@@ -1,5 +1,6 @@
 //! Inner records as the API shows them. Times are RFC 3339.
 
+use oscillink_domain::callback::{Callback, CallbackStatus};
 use oscillink_domain::job::{Failure, Progress};
 use oscillink_domain::{Job, KeyRecord, Limits, Tier, Timestamp, Units};
 use oscillink_engine::{PeriodUsage, UsageView};
@@ -25,6 +26,33 @@ pub struct JobView<'a> {
     expires: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     custom_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback: Option<CallbackView<'a>>,
+}
+
+/// How far the report of a job's end is.
+#[derive(Serialize)]
+struct CallbackView<'a> {
+    status: CallbackStatus,
+    attempts: u32,
+    last_attempt: Option<String>,
+    last_status: Option<u16>,
+    last_error: Option<&'a str>,
+    delivered: Option<String>,
+}
+
+impl<'a> CallbackView<'a> {
+    fn of(callback: &'a Callback) -> Self {
+        let time = |at: Option<Timestamp>| at.map(|at| at.to_string());
+        Self {
+            status: callback.status,
+            attempts: callback.attempts,
+            last_attempt: time(callback.last_attempt_at),
+            last_status: callback.last_status,
+            last_error: callback.last_error.as_deref(),
+            delivered: time(callback.delivered_at),
+        }
+    }
 }
 
 impl<'a> JobView<'a> {
@@ -45,6 +73,7 @@ impl<'a> JobView<'a> {
             error: job.error.as_ref(),
             expires: job.expires_at.to_string(),
             custom_id: job.custom_id.as_deref(),
+            callback: job.callback.as_ref().map(CallbackView::of),
         }
     }
 }

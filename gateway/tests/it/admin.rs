@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Method, Request};
+use oscillink_domain::billing::EventStatus;
 use oscillink_domain::{ApiKey, Tier};
 use oscillink_gateway::Config;
 use secrecy::SecretString;
@@ -221,7 +222,7 @@ async fn queues_tiers_usage_and_the_sweep_are_seen() {
     assert_eq!(names, ["settle", "diffusion", "priority", "callback"]);
     assert_eq!(queues["items"][0]["live_jobs"], 1);
     assert!(
-        queues["items"][0]["limits"]["dispatch_window"]
+        queues["items"][0]["retry"]["dispatch_window"]
             .as_u64()
             .unwrap()
             > 0
@@ -247,4 +248,174 @@ async fn queues_tiers_usage_and_the_sweep_are_seen() {
         let _ = paused;
     }
     assert_eq!(get(&house, "/jobs/dead-letters").await["items"], json!([]));
+}
+
+#[tokio::test]
+async fn messages_of_the_payment_provider_are_listed_shown_and_replayed() {
+    let house = house();
+    let engine = house.gateway.engine();
+    let failed = EventStatus::Failed;
+    for (id, status) in [
+        ("evt_1", None),
+        ("evt_2", Some(failed)),
+        ("evt_3", Some(failed)),
+    ] {
+        let raw = format!("{{\"id\":\"{id}\"}}");
+        engine
+            .record_webhook_event(id, "invoice.paid", &raw)
+            .await
+            .unwrap();
+        if let Some(status) = status {
+            let why = Some("no such price".to_owned());
+            engine.close_webhook_event(id, status, why).await.unwrap();
+        }
+        house.clock.advance(10);
+    }
+    let page = get(&house, "/webhook-events?limit=2").await;
+    assert_eq!(page["items"][0]["id"], "evt_3");
+    assert!(page["items"][0].get("raw").is_none());
+    let cursor = page["next_cursor"].as_str().unwrap();
+    let rest = get(&house, &format!("/webhook-events?limit=2&cursor={cursor}")).await;
+    assert_eq!(rest["items"][0]["id"], "evt_1");
+    assert!(rest["next_cursor"].is_null());
+    let list = get(&house, "/webhook-events?status=failed").await;
+    assert_eq!(list["items"].as_array().unwrap().len(), 2);
+    assert_eq!(list["items"][1]["error"], "no such price");
+
+    let shown = get(&house, "/webhook-events/evt_2").await;
+    assert_eq!(shown["raw"], "{\"id\":\"evt_2\"}");
+    for outcome in ["opened", "already_open"] {
+        let answer = post(&house, "/webhook-events/evt_2/replay", json!({})).await;
+        assert_eq!(answer.json()["outcome"], outcome);
+    }
+    let opened = get(&house, "/webhook-events/evt_2").await;
+    assert_eq!(
+        (&opened["status"], &opened["attempts"]),
+        (&json!("received"), &json!(0))
+    );
+    post(&house, "/webhook-events/evt_9/replay", json!({}))
+        .await
+        .problem(404);
+    post(&house, "/webhook-events/a%2Fb/replay", json!({}))
+        .await
+        .problem(404);
+    let wrong = admin(
+        &house,
+        Method::GET,
+        "/webhook-events?status=lost",
+        json!({}),
+    )
+    .await;
+    assert_eq!(wrong.fields(), ["status"]);
+    assert_eq!(get(&house, "/prices").await["items"], json!([]));
+}
+
+async fn once(house: &House, path: &str, idempotency: &str, body: Value) -> Answer {
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(format!("/v1/admin{path}"))
+        .header("x-admin-secret", SECRET)
+        .header("idempotency-key", idempotency);
+    house
+        .send(request.body(Body::from(body.to_string())).unwrap())
+        .await
+}
+
+#[tokio::test]
+async fn a_key_is_made_and_rotated_once_for_each_idempotency_key_and_no_secret_is_kept() {
+    let house = house();
+    let acme = json!({"name": "Acme", "tier": "pro"});
+    let first = once(&house, "/keys", "make", acme.clone()).await;
+    let again = once(&house, "/keys", "make", acme).await;
+    assert_eq!(
+        (first.status, again.status),
+        (201.try_into().unwrap(), 201.try_into().unwrap())
+    );
+    assert_eq!(first.json()["api_key"], again.json()["api_key"]);
+    assert_eq!(
+        get(&house, "/keys").await["items"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    once(
+        &house,
+        "/keys",
+        "make",
+        json!({"name": "Other", "tier": "pro"}),
+    )
+    .await
+    .problem(422);
+
+    let path = format!("/keys/{}/rotate", first.json()["key_id"].as_str().unwrap());
+    let rotated = once(&house, &path, "turn", json!({})).await.json();
+    let repeat = once(&house, &path, "turn", json!({})).await.json();
+    assert_ne!(rotated["api_key"], first.json()["api_key"]);
+    assert_eq!(rotated["api_key"], repeat["api_key"]);
+    assert_eq!(repeat["secrets"].as_array().unwrap().len(), 2);
+    let stored = house.stored();
+    for secret in [&first.json()["api_key"], &rotated["api_key"]] {
+        assert!(!stored.contains(secret.as_str().unwrap()), "kept in clear");
+    }
+}
+
+#[tokio::test]
+async fn other_actions_are_answered_once_for_each_idempotency_key() {
+    let house = house();
+    let key = house.key(Tier::Pro).await;
+    let body = format!(r#"{{"Y": {}}}"#, rows(4));
+    house.post(&key, "/v1/jobs/settle", &body).await;
+    let first = once(&house, "/jobs/cancel", "all", json!({"all": true})).await;
+    assert_eq!(first.json()["cancelled"], 1);
+    let repeat = once(&house, "/jobs/cancel", "all", json!({"all": true})).await;
+    assert_eq!(repeat.body, first.body);
+    assert_eq!(repeat.header("idempotency-replayed"), "true");
+    // Nothing is remembered of those who are not operators.
+    let stranger =
+        request(Method::POST, "/v1/admin/system/sweep", &key).header("idempotency-key", "s");
+    house
+        .send(stranger.body(Body::empty()).unwrap())
+        .await
+        .problem(401);
+    assert_eq!(
+        once(&house, "/system/sweep", "s", json!({})).await.status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn limits_of_a_queue_are_set_and_wrong_ones_refused() {
+    let house = house();
+    let path = "/queues/callback/limits";
+    let change = json!({"max_per_second": 2.5, "max_concurrent": 3});
+    let set = admin(&house, Method::PATCH, path, change).await.json();
+    assert_eq!(set["limits"]["max_per_second"], 2.5);
+    let queues = get(&house, "/queues").await;
+    assert_eq!(queues["items"][3]["limits"]["max_concurrent"], 3);
+    assert_ne!(queues["items"][0]["limits"]["max_concurrent"], 3);
+    for (field, value) in [
+        ("max_per_second", json!(0)),
+        ("max_concurrent", json!(0)),
+        ("min_backoff_ms", json!(-1)),
+        ("max_backoff_ms", json!(1)),
+        ("max_doublings", json!(17)),
+        ("dispatch_deadline_ms", json!(0)),
+    ] {
+        let wrong = admin(&house, Method::PATCH, path, json!({field: value})).await;
+        assert_eq!(wrong.fields(), [field]);
+    }
+    admin(&house, Method::PATCH, path, json!({"rate": 1}))
+        .await
+        .problem(400);
+    admin(&house, Method::PATCH, "/queues/other/limits", json!({}))
+        .await
+        .problem(404);
+    let drained = post(&house, "/queues/settle/drain?wait=1", json!({}))
+        .await
+        .json();
+    assert_eq!(
+        (&drained["paused"], &drained["running"]),
+        (&json!(true), &json!(0))
+    );
 }

@@ -13,6 +13,7 @@ use oscillink_domain::tier::{Baseline, Overrides};
 use oscillink_domain::{ApiKey, Tier, Timestamp, Units};
 use oscillink_engine::{Engine, EngineConfig, NewKey, Ports};
 use oscillink_gateway::{Config, Gateway, router};
+use oscillink_ports::Collection;
 use oscillink_telemetry::{Metrics, Shutdown, ShutdownHandle};
 use oscillink_testkit::{
     FaultRates, Faults, ManualClock, MemoryBlobs, MemoryBus, MemoryQueue, MemoryStore,
@@ -27,6 +28,7 @@ pub struct House {
     pub router: Router,
     pub clock: ManualClock,
     pub faults: Faults,
+    store: MemoryStore,
     _shutdown: ShutdownHandle,
 }
 
@@ -93,8 +95,9 @@ impl House {
     pub fn with(config: Config, engine: EngineConfig) -> Self {
         let clock = ManualClock::at(Timestamp::from_millis(1_790_000_000_000));
         let faults = Faults::new(1, FaultRates::default());
+        let store = MemoryStore::new(faults.clone());
         let ports = Ports {
-            store: Arc::new(MemoryStore::new(faults.clone())),
+            store: Arc::new(store.clone()),
             blobs: Arc::new(MemoryBlobs::new(faults.clone())),
             queue: Arc::new(MemoryQueue::new(Faults::none())),
             bus: Arc::new(MemoryBus::new(Faults::none())),
@@ -109,6 +112,7 @@ impl House {
             gateway,
             clock,
             faults,
+            store,
             _shutdown: handle,
         }
     }
@@ -127,6 +131,12 @@ impl House {
             ..EngineConfig::default()
         };
         Self::with(Config::default(), engine)
+    }
+
+    /// Every document, as text.
+    pub fn stored(&self) -> String {
+        let all = Collection::ALL.map(|collection| self.store.all(collection));
+        format!("{all:?}")
     }
 
     /// A new key of a tier.

@@ -7,6 +7,7 @@
 
 mod admin;
 mod bodies;
+mod callbacks;
 mod harness;
 mod jobs;
 mod limits;

@@ -146,3 +146,37 @@ async fn requests_under_way_are_finished_before_it_ends() {
         .unwrap();
     TcpStream::connect(server.address).await.unwrap_err();
 }
+
+#[tokio::test]
+async fn one_address_cannot_hold_every_connection() {
+    let options = ServeOptions {
+        max_per_address: 2,
+        ..ServeOptions::default()
+    };
+    let server = server(options).await;
+    let request = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).await.unwrap();
+        assert_eq!(&first, b"HTTP/1.1 200");
+        held.push(stream);
+    }
+    assert_eq!(
+        exchange(server.address, request).await,
+        "",
+        "closed at once"
+    );
+    held.pop();
+    let closing = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let again = async {
+        while !exchange(server.address, closing).await.ends_with("hello") {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(10), again)
+        .await
+        .expect("a closed connection gives its place back");
+}

@@ -4,13 +4,16 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::routing::{get as get_route, post as post_route};
 use oscillink_domain::job::AttemptFailure;
 use oscillink_domain::{Job, JobId, JobKind, JobStatus, KeyId, QueueName, Tier};
 use oscillink_engine::{JobFilter, JobsMatching, Page};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::error::Problem;
 use crate::extract::{Admin, Document, Queried, no_such_job};
+use crate::openapi::{self as api, Api, Operation};
 use crate::routes::jobs::{named, since};
 use crate::routes::lists::{PageQuery, opaque};
 use crate::routes::views::{JobView, ListView};
@@ -22,7 +25,7 @@ const MAX_ACTIONS: usize = 1_000;
 
 /// A job as operators see it.
 #[derive(Serialize)]
-struct AdminJob<'a> {
+pub(super) struct AdminJob<'a> {
     #[serde(flatten)]
     job: JobView<'a>,
     key_id: &'a str,
@@ -65,7 +68,7 @@ impl<'a> AttemptView<'a> {
 }
 
 impl<'a> AdminJob<'a> {
-    fn of(job: &'a Job) -> Self {
+    pub(super) fn of(job: &'a Job) -> Self {
         Self {
             job: JobView::of(job, None),
             key_id: job.key_id.as_str(),
@@ -88,7 +91,7 @@ impl<'a> AdminJob<'a> {
     }
 }
 
-fn listed(page: &Page<Job>) -> Response {
+pub(super) fn listed(page: &Page<Job>) -> Response {
     let items = page.items.iter().map(AdminJob::of).collect();
     let next_cursor = opaque(page.next.as_ref());
     Json(ListView { items, next_cursor }).into_response()
@@ -312,6 +315,77 @@ pub async fn retry_matching(
     Ok(Json(view).into_response())
 }
 
-fn job_id(text: &str) -> Result<JobId, Problem> {
+pub(super) fn job_id(text: &str) -> Result<JobId, Problem> {
     text.parse().map_err(|_| no_such_job())
+}
+
+pub(super) fn describe(api: Api) -> Api {
+    let job = |method: Operation| method.path("id", "The job's id");
+    let json = "application/json";
+    let filter = json!({"queue": "settle", "created_before": "2026-01-31T12:00:00Z", "limit": 100});
+    let listed = [
+        ("key_id", "Of this key, newest first"),
+        ("queue", "Live on this queue, oldest first"),
+        ("status", "With key_id"),
+        ("kind", "With key_id"),
+        ("since", "With key_id"),
+    ]
+    .into_iter()
+    .fold(
+        api::get(
+            "admin",
+            "adminListJobs",
+            "Jobs of a key, or a queue's live jobs",
+        ),
+        |listed, (name, text)| listed.query(name, text, json!({"type": "string"})),
+    );
+    let letters = api::get(
+        "admin",
+        "adminDeadLetters",
+        "Jobs that failed for good, with their history",
+    );
+    let cancelled = api::post("admin", "adminCancelJobs", "Cancel live jobs that match");
+    let cancelled = cancelled
+        .idempotent()
+        .body(json, "JobFilter", filter.clone());
+    let retried = api::post("admin", "adminRetryJobs", "Retry dead letters that match");
+    let retried = retried.idempotent().body(json, "JobFilter", filter);
+    let one = job(api::get("admin", "adminGetJob", "A job of any key"));
+    let again = api::post(
+        "admin",
+        "adminRetryJob",
+        "A dead letter's work as a new job",
+    );
+    api.route(
+        "/jobs",
+        get_route(list),
+        [listed.paged().ok("A page", "AdminJobList")],
+    )
+    .route(
+        "/jobs/dead-letters",
+        get_route(dead_letters),
+        [letters.paged().ok("A page", "AdminJobList")],
+    )
+    .route(
+        "/jobs/cancel",
+        post_route(cancel_matching),
+        [cancelled.ok("What was done", "CancelledMany")],
+    )
+    .route(
+        "/jobs/retry",
+        post_route(retry_matching),
+        [retried.ok("What was done", "RetriedMany")],
+    )
+    .route(
+        "/jobs/{id}",
+        get_route(get),
+        [one.ok("The job", "AdminJob")],
+    )
+    .route(
+        "/jobs/{id}/retry",
+        post_route(retry),
+        [job(again)
+            .idempotent()
+            .answers(202, "The new job", "AdminJob", &[])],
+    )
 }

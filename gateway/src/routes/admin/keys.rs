@@ -1,17 +1,21 @@
 //! Keys of customers: make, look, change, rotate, revoke; what they have used.
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{get as get_route, post as post_route};
+use axum::{Extension, Json};
 use oscillink_domain::tier::Overrides;
 use oscillink_domain::{ApiKey, KeyId, KeyRecord, KeyStatus, Tier};
 use oscillink_engine::{IssuedKey, KeyError, NewKey};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::json;
 
+use super::once::{EffectId, ShowsSecret};
 use crate::error::{Kind, Problem};
 use crate::extract::{Admin, Document, Queried};
+use crate::openapi::{self as api, Api, Operation};
 use crate::routes::keys::{RotateQuery, overlap_ms};
 use crate::routes::lists::{PageQuery, opaque};
 use crate::routes::usage::{self, LedgerQuery};
@@ -75,6 +79,7 @@ fn overrides<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Overri
 pub async fn create(
     State(app): State<Gateway>,
     _: Admin,
+    effect: Option<Extension<EffectId>>,
     Document(create): Document<Create>,
 ) -> Result<Response, Problem> {
     let new = NewKey {
@@ -82,9 +87,16 @@ pub async fn create(
         tier: create.tier,
         overrides: create.overrides.unwrap_or_default(),
     };
-    let issued = app.engine().create_key(new).await.map_err(refused)?;
+    let issued = match effect {
+        None => app.engine().create_key(new).await,
+        Some(Extension(effect)) => {
+            let (key_id, secret) = (effect.key_id(), effect.secret(&app));
+            app.engine().create_key_as(key_id, secret, new).await
+        }
+    };
+    let issued = issued.map_err(refused)?;
     let view = Json(AdminKey::issued(&app, &issued));
-    Ok((StatusCode::CREATED, view).into_response())
+    Ok((StatusCode::CREATED, Extension(ShowsSecret), view).into_response())
 }
 
 /// `GET /v1/admin/keys`: newest first.
@@ -147,14 +159,24 @@ pub async fn change(
 pub async fn rotate(
     State(app): State<Gateway>,
     _: Admin,
+    effect: Option<Extension<EffectId>>,
     Path(id): Path<String>,
     Queried(query): Queried<RotateQuery>,
 ) -> Result<Response, Problem> {
-    let overlap_ms = overlap_ms(&query)?;
-    let issued = app.engine().rotate_key(&key_id(&id)?, overlap_ms).await;
+    let (key_id, overlap_ms) = (key_id(&id)?, overlap_ms(&query)?);
+    let issued = match effect {
+        None => app.engine().rotate_key(&key_id, overlap_ms).await,
+        Some(Extension(effect)) => {
+            let secret = effect.secret(&app);
+            app.engine()
+                .rotate_key_to(&key_id, overlap_ms, secret)
+                .await
+        }
+    };
     let issued = issued.map_err(refused)?;
     forget(&app, &issued.record);
-    Ok(Json(AdminKey::issued(&app, &issued)).into_response())
+    let view = Json(AdminKey::issued(&app, &issued));
+    Ok((Extension(ShowsSecret), view).into_response())
 }
 
 /// `POST /v1/admin/keys/{id}/revoke`, `DELETE /v1/admin/keys/{id}`: final; doing it again changes nothing.
@@ -254,4 +276,78 @@ fn refused(error: KeyError) -> Problem {
         KeyError::Revoked => Problem::new(Kind::Conflict, error.to_string()),
         KeyError::Port(port) => port.into(),
     }
+}
+
+pub(super) fn describe(api: Api) -> Api {
+    let key = |method: Operation| method.path("id", "The key's id");
+    let shown = "The key with its secret";
+    let json = "application/json";
+    let listed = api::get("admin", "adminListKeys", "Keys, newest first");
+    let made = api::post(
+        "admin",
+        "adminCreateKey",
+        "A new key; enterprise keys start pending",
+    );
+    let asked = api::post("admin", "adminIntrospect", "Which key a secret opens");
+    let one = api::get("admin", "adminGetKey", "A key");
+    let changed = api::patch(
+        "admin",
+        "adminChangeKey",
+        "Change name, tier, status or overrides",
+    );
+    let ended = api::delete("admin", "adminDeleteKey", "Revoke for good");
+    let revoked = api::post("admin", "adminRevokeKey", "Revoke for good");
+    let rotated = api::post("admin", "adminRotateKey", "A new secret for a key");
+    let used = api::get("admin", "adminUsage", "What a key has used");
+    let rows = api::get("admin", "adminLedger", "A key's ledger, newest first");
+    let name = json!({"name": "Acme", "tier": "pro"});
+    let example = json!({"tier": "enterprise", "status": "active"});
+    let overlap = json!({"type": "integer", "minimum": 0, "maximum": 2_592_000, "default": 86_400});
+    let format = json!({"type": "string", "enum": ["json", "csv"]});
+    let listed = listed.paged().ok("A page", "AdminKeyList");
+    let made = made.idempotent().body(json, "KeyCreate", name);
+    let made = made.answers(201, shown, "AdminKey", &[]);
+    let asked = asked.idempotent();
+    let asked = asked.body(json, "Introspect", json!({"api_key": "ok_…"}));
+    let changed = key(changed).body(json, "KeyChange", example);
+    let rotated = key(rotated).idempotent();
+    let rotated = rotated.query("overlap_seconds", "How long the old secret works", overlap);
+    let rows = key(rows).paged().query("format", "The form", format);
+    api.route("/keys", get_route(list).post(create), [listed, made])
+        .route(
+            "/keys/introspect",
+            post_route(introspect),
+            [asked.ok("The key", "AdminKey")],
+        )
+        .route(
+            "/keys/{id}",
+            get_route(get).patch(change).delete(revoke),
+            [
+                key(one).ok("The key", "AdminKey"),
+                changed.ok("The key", "AdminKey").problems(&[409]),
+                key(ended).ok("The key", "AdminKey"),
+            ],
+        )
+        .route(
+            "/keys/{id}/rotate",
+            post_route(rotate),
+            [rotated.ok(shown, "AdminKey").problems(&[409])],
+        )
+        .route(
+            "/keys/{id}/revoke",
+            post_route(revoke),
+            [key(revoked).idempotent().ok("The key", "AdminKey")],
+        )
+        .route(
+            "/keys/{id}/usage",
+            get_route(usage),
+            [key(used).ok("Usage", "Usage")],
+        )
+        .route(
+            "/keys/{id}/ledger",
+            get_route(ledger),
+            [rows
+                .ok("A page", "LedgerList")
+                .content(200, "text/csv", json!({"type": "string"}))],
+        )
 }
