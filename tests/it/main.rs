@@ -8,11 +8,13 @@
 
 mod anywhere;
 mod api_batch;
+mod api_callbacks;
 mod api_events;
 mod api_serving;
 mod architecture;
 mod bad_input;
 mod billing;
+mod billing_export;
 #[cfg(feature = "stripe")]
 mod billing_stripe;
 mod cli;
