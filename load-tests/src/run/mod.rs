@@ -1,6 +1,7 @@
 //! A run, from its first arrival to its report.
 
 mod drive;
+mod keys;
 mod live;
 mod settle_up;
 mod setup;
@@ -28,7 +29,7 @@ pub struct Options {
     pub serve: Option<PathBuf>,
     /// Keys of an outside service.
     pub keys: Keys,
-    /// Opens `/metrics` and makes keys.
+    /// Opens `/metrics`, makes and activates keys.
     pub admin_secret: Option<String>,
     /// Where callbacks come.
     pub callbacks: Callbacks,
@@ -59,6 +60,7 @@ async fn whole_run(scenario: Scenario, mut options: Options) -> anyhow::Result<R
             let server = Server::start(program, &scenario).await?;
             options.target = Some(server.url.clone());
             options.keys = Keys::Given(server.keys.clone());
+            options.admin_secret = Some(server.admin_secret.clone());
             Some(Rc::new(RefCell::new(Some(server))))
         }
         None => None,

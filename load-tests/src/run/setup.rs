@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use http::HeaderValue;
 
+use super::keys::keys;
 use super::{Options, first_moment};
 use crate::books::{Before, Books, before};
 use crate::http::{Client, Target};
@@ -65,7 +66,8 @@ pub(super) async fn set_up(scenario: Scenario, options: &Options) -> anyhow::Res
     // Any answer will do: the service is there.
     let reached = client.call(probe(&client, "/health")).await;
     reached.with_context(|| format!("{url} does not answer"))?;
-    let keys = keys(&scenario, &options.keys)?;
+    let admin = options.admin_secret.as_deref();
+    let keys = keys(&client, &scenario, &options.keys, admin).await?;
     let mut unchecked = Vec::new();
     let books = Rc::new(RefCell::new(Books::new(random_text()?)));
     let receiver = match scenario.has_callbacks() {
@@ -103,24 +105,6 @@ pub(super) async fn set_up(scenario: Scenario, options: &Options) -> anyhow::Res
         before: befores,
         unchecked,
     })
-}
-
-fn keys(scenario: &Scenario, keys: &Keys) -> anyhow::Result<Vec<HeaderValue>> {
-    let tenants = scenario.tenants.iter().enumerate();
-    tenants
-        .map(|(place, tenant)| {
-            let key = match keys {
-                Keys::Given(keys) => keys.get(place),
-                Keys::Named(keys) => keys.get(&tenant.name),
-            };
-            let name = &tenant.name;
-            let key = key.with_context(|| format!("tenants.{name}: give --key {name}=SECRET"))?;
-            let mut value = HeaderValue::from_str(key)
-                .with_context(|| format!("tenants.{name}: the key is no header's value"))?;
-            value.set_sensitive(true);
-            Ok(value)
-        })
-        .collect()
 }
 
 /// Starts the receiver with the secrets that are given, or that the service tells.

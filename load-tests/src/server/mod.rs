@@ -38,6 +38,8 @@ pub struct Server {
     pub url: String,
     /// Keys by tenant.
     pub keys: Vec<String>,
+    /// Opens its operators' routes.
+    pub admin_secret: String,
 }
 
 impl Server {
@@ -67,7 +69,9 @@ impl Server {
         let tiers: Vec<_> = tiers
             .map(|(key, tenant)| format!("{key}:{}", tenant.tier))
             .collect();
+        let admin_secret = random_text()?;
         let mut env = scenario.server_env.clone();
+        env.insert("OSCILLINK_ADMIN_SECRET".to_owned(), admin_secret.clone());
         env.insert("OSCILLINK_API_KEYS".to_owned(), keys.join(","));
         env.insert("OSCILLINK_KEY_TIERS".to_owned(), tiers.join(";"));
         env.entry("OSCILLINK_LOG".to_owned())
@@ -82,6 +86,7 @@ impl Server {
             child,
             url,
             keys,
+            admin_secret,
         })
     }
 

@@ -36,3 +36,4 @@ for (const svg of document.querySelectorAll("svg[data-plot]")) {
     );
   });
 }
+document.documentElement.dataset.ready = "";
