@@ -17,7 +17,7 @@ PIP = $(VENV_BIN)/python -m pip --quiet --disable-pip-version-check
 # The server that the client's tests start: one that is there, or the checks' own.
 SERVER = $(abspath $(or $(OSCILLINK_BIN),$(or $(CARGO_TARGET_DIR),target)/debug/oscillink))
 
-.PHONY: python python-server test-python fuzz-api demo test test-stripe check lint fmt bench bench-jobs bench-webhook doc test-cloud cloud-build cloud-local cloud-stories
+.PHONY: python python-server test-python fuzz-api demo test test-stripe check lint fmt bench bench-jobs bench-webhook load doc test-cloud cloud-build cloud-local cloud-stories
 
 demo: ## the whole service on real embeddings, start to finish
 	$(CARGO) run --profile demo --locked -- demo
@@ -90,6 +90,12 @@ bench-jobs: ## durable throughput of the all-in-one server
 
 bench-webhook: ## billing events accepted by the all-in-one server, each durable before its 200
 	$(CARGO) bench --package oscillink --bench webhook --locked
+
+load: ## the standard mixed load against the all-in-one server, 60 s; report in target/load
+	$(CARGO) build --release --locked --package oscillink --package oscillink-load-tests
+	mkdir -p target/load
+	target/release/oscillink-load run load-tests/scenarios/standard.toml --serve target/release/oscillink \
+		--json target/load/standard.json --csv target/load/standard.csv --html target/load/standard.html
 
 doc: ## documentation of every crate, warnings are errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
