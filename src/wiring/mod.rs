@@ -1,6 +1,7 @@
 //! Where adapters, engine and services are put together: nothing else in the program names an adapter.
 
 mod backend;
+mod backlog;
 mod billing;
 #[cfg(feature = "gcp")]
 mod cloud;

@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use oscillink_adapters::embedded::{self, Embedded, EmbeddedConfig};
-use oscillink_engine::{Engine, NewKey, Ports};
+use oscillink_engine::{Engine, EngineConfig, NewKey, Ports};
 use oscillink_gateway::{Gateway, ServeOptions, router, serve};
 use oscillink_ports::{Entropy as _, OsClock, TaskTarget};
-use oscillink_telemetry::{Metrics, Shutdown, ShutdownHandle};
+use oscillink_telemetry::{Metrics, Shutdown, ShutdownHandle, StoreTotals};
 use oscillink_worker::{InProcess, Worker};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::billing;
 use super::dev_key::DevKey;
 use super::entropy::OsEntropy;
 use super::listen::{bind, reachable};
+use super::{backlog, billing};
 use crate::data_dir;
 use crate::exit::Failure;
 use crate::settings::ServerSettings;
@@ -58,7 +58,10 @@ impl Server {
             clock,
             entropy: Arc::new(OsEntropy),
         };
-        let mut rules = settings.engine.clone();
+        let mut rules = EngineConfig {
+            time_ordered_ids: true,
+            ..settings.engine.clone()
+        };
         if rules.callback_secret.is_none() {
             let mut random = [0; 32];
             OsEntropy.fill(&mut random);
@@ -78,14 +81,26 @@ impl Server {
         let listener = listen(&settings, dev_key.is_some()).await?;
         let addr = listener.local_addr()?;
 
-        let metrics = Metrics::new();
+        let store = embedded.store.clone();
+        let metrics = Metrics::with_store(move || {
+            let counts = store.counts();
+            StoreTotals {
+                transactions: counts.transactions,
+                commits: counts.commits,
+            }
+        });
         let (shutdown, signal) = Shutdown::new();
         let worker = Worker::new(engine.clone(), settings.worker, metrics.clone())?;
         let billing = settings
             .billing
             .map(|config| billing::billing(engine.clone(), config, metrics.clone()))
             .transpose()?;
-        let gateway = Gateway::new(settings.gateway, engine.clone(), metrics, signal.clone())?;
+        let gateway = Gateway::new(
+            settings.gateway,
+            engine.clone(),
+            metrics.clone(),
+            signal.clone(),
+        )?;
         gateway.subscribe().await?;
 
         let mut tasks = JoinSet::new();
@@ -95,6 +110,7 @@ impl Server {
                 .run_relay(async move { relay_signal.wait().await })
                 .await;
         });
+        tasks.spawn(backlog::watch(engine.clone(), metrics, signal.clone()));
         let sweeper_signal = signal.clone();
         tasks.spawn(async move {
             engine

@@ -47,6 +47,25 @@ fn large_payloads_and_arrays_go_by_the_blob_store() {
 }
 
 #[test]
+fn a_small_jobs_arrays_are_those_of_the_same_request_answered_at_once() {
+    let server = Server::anywhere();
+    let mut body =
+        json!({"Y": matrix(80, 32), "psi": vec![0.5; 32], "diffusion": {"enable": true}});
+    let id = server.submit("diffusion", &body);
+    assert_eq!(server.ended(&id)["status"], "done");
+    for name in ["u", "ustar", "gates"] {
+        let kept = server.get(&format!("/v1/jobs/{id}/result?array={name}"));
+        let kept = kept.send().unwrap().error_for_status().unwrap();
+        assert_eq!(kept.headers()["content-type"], "application/x-npy");
+        body["options"] = json!({"array": name});
+        let direct = server.post("/v1/settle/diffusion").json(&body);
+        let direct = direct.header("accept", "application/x-npy").send().unwrap();
+        assert_eq!(direct.headers()["content-type"], "application/x-npy");
+        assert_eq!(kept.bytes().unwrap(), direct.bytes().unwrap(), "{name}");
+    }
+}
+
+#[test]
 fn every_job_ends_once_and_is_billed_once() {
     let server = Server::anywhere();
     let ids: Vec<String> = (0..12)

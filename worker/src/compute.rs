@@ -1,6 +1,6 @@
 //! The compute pool, and one job's computation on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -116,6 +116,7 @@ fn solve(
             });
         }
     };
+    let small = request.is_quickly_repeated();
     drop(request);
     control.set_progress(Progress {
         stage: Stage::Store,
@@ -128,14 +129,20 @@ fn solve(
         Ok(json) => Bytes::from(json),
         Err(error) => return Outcome::Failed(failure("internal", error.to_string())),
     };
-    let arrays = output
-        .arrays
-        .into_iter()
-        .map(|(name, array)| (name.as_str().to_owned(), Bytes::from(npy::write(&array))))
-        .collect();
+    let mut arrays = BTreeMap::new();
+    let mut derived = BTreeSet::new();
+    for (name, array) in output.arrays {
+        let name = name.as_str().to_owned();
+        if small {
+            derived.insert(name);
+        } else {
+            arrays.insert(name, Bytes::from(npy::write(&array)));
+        }
+    }
     let computed = Computed {
         answer,
         arrays,
+        derived,
         duration_ms: output.duration_ms,
     };
     Outcome::Computed(Box::new(Finished {

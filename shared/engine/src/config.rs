@@ -29,6 +29,9 @@ pub struct EngineConfig {
     pub retry: RetryPolicy,
     /// Tasks of one queue under way at once; the rest wait in the outbox in fair order.
     pub dispatch_window: usize,
+    /// Ids of jobs begin with the time they were accepted at, which keeps what a database on one
+    /// machine writes together in place. A distributed one wants them scattered.
+    pub time_ordered_ids: bool,
     /// Signs ledger rows for tiers with signed usage.
     pub ledger_secret: Option<SecretString>,
     /// What keys' callback secrets are derived from; without it there are no callbacks.
@@ -118,6 +121,7 @@ impl Default for EngineConfig {
             inline_content_bytes: 96 * 1024,
             retry: RetryPolicy::default(),
             dispatch_window: 64,
+            time_ordered_ids: false,
             ledger_secret: None,
             callback_secret: None,
             callback_secret_old: None,

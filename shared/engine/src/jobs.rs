@@ -138,7 +138,7 @@ impl Engine {
                 })
             })
             .await?;
-        self.inner.outbox_changed.notify_one();
+        self.inner.outbox_changed.notify();
         Ok(outcome)
     }
 }

@@ -303,7 +303,7 @@ impl Engine {
             })
             .await
             .map_err(KeyError::from)?;
-        self.inner.outbox_changed.notify_one();
+        self.inner.outbox_changed.notify();
         Ok(changed)
     }
 

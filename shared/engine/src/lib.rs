@@ -32,7 +32,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use oscillink_domain::{QueueName, Timestamp};
 use oscillink_ports::{BlobStore, Bus, Clock, Entropy, Store, TaskQueue};
-use tokio::sync::Notify;
 
 pub use admin::{Bulk, JobsMatching};
 pub use billing::{
@@ -85,7 +84,7 @@ struct Inner {
     /// Virtual time of each queue's fair order: the largest start tag dispatched so far.
     virtual_time: Mutex<BTreeMap<QueueName, u64>>,
     /// Something was written to the outbox, or a place in the dispatch window came free.
-    outbox_changed: Notify,
+    outbox_changed: run::OutboxChanged,
     /// Tasks under way.
     windows: window::Windows,
 }
@@ -98,7 +97,7 @@ impl Engine {
             ports,
             config,
             virtual_time: Mutex::default(),
-            outbox_changed: Notify::new(),
+            outbox_changed: run::OutboxChanged::default(),
             windows: window::Windows::default(),
         };
         Self {

@@ -4,13 +4,12 @@
 //! An intent is removed after it was carried out. A crash in between repeats it, which does no
 //! harm: a task's name and an event's id are made of what they stand for.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 use oscillink_domain::outbox::{EVENT_LANE, Intent, OutboxEntry, task_name};
 use oscillink_domain::{JobId, QueueName};
 use oscillink_ports::{
-    Collection, DocKey, MAX_TRANSACTION_WRITES, Op, PortError, Query, Store, StoreExt, Task, Write,
+    Collection, DocKey, MAX_TRANSACTION_WRITES, Op, PortError, Publication, Query, Store, StoreExt,
+    Task, Write,
 };
 use serde::{Deserialize, Serialize};
 
@@ -134,38 +133,35 @@ impl Engine {
             EVENT_LANE,
         );
         let entries: Page<OutboxEntry> = Page::parse(self.store().query(&waiting).await?)?;
-        let mut held_back = BTreeSet::new();
-        let mut published = Vec::new();
-        let mut failure = None;
-        for entry in &entries.items {
-            let Intent::Publish {
+        let mut publications = Vec::new();
+        let mut parts = Vec::with_capacity(entries.items.len());
+        for entry in entries.items {
+            if let Intent::Publish {
                 ordering_key,
                 events,
-            } = &entry.intent
-            else {
-                continue;
-            };
-            if held_back.contains(ordering_key) {
-                continue;
+            } = entry.intent
+            {
+                parts.push((entry.id, events.len()));
+                publications.extend(events.into_iter().map(|(topic, event)| Publication {
+                    topic,
+                    ordering_key: ordering_key.clone(),
+                    event,
+                }));
             }
-            let mut outcome = Ok(());
-            for (topic, event) in events {
-                outcome = self
-                    .inner
-                    .ports
-                    .bus
-                    .publish(*topic, ordering_key, event)
-                    .await;
-                if outcome.is_err() {
-                    break;
-                }
-            }
-            match outcome {
-                Ok(()) => published.push(entry.id.clone()),
-                Err(error) => {
-                    held_back.insert(ordering_key.clone());
-                    failure = Some(error);
-                }
+        }
+        if publications.is_empty() {
+            return Ok(0);
+        }
+        let outcomes = self.inner.ports.bus.publish_all(&publications).await;
+        let mut outcomes = outcomes.into_iter();
+        let (mut published, mut failure) = (Vec::new(), None);
+        for (id, events) in parts {
+            // An entry is carried out when all its events are. The outcome of one that was held
+            // behind another says less than the first failure.
+            let own: Vec<_> = outcomes.by_ref().take(events).collect();
+            match own.into_iter().collect::<Result<(), _>>() {
+                Ok(()) => published.push(id),
+                Err(error) => failure = failure.or(Some(error)),
             }
         }
         let count = published.len();

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use oscillink_domain::{QueueName, Timestamp};
 use oscillink_ports::{Collection, Op, PortError, Query};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::Engine;
+use crate::error::EngineError;
 
 /// How long the relay waits for news before it looks by itself: another process may have written
 /// to the outbox.
@@ -33,48 +35,52 @@ pub struct Backlog {
 impl Engine {
     /// Relays intents until `shutdown` completes.
     pub async fn run_relay(&self, shutdown: impl Future<Output = ()>) {
-        self.relay_until(shutdown, true).await;
+        let changed = &self.inner.outbox_changed;
+        // Apart from each other: a slow bus must not hold up the jobs.
+        tokio::select! {
+            () = self.relay(&changed.dispatches, Intents::Dispatches) => {}
+            () = self.relay(&changed.events, Intents::Events) => {}
+            () = shutdown => {}
+        }
     }
 
     /// Publishes events until `shutdown` completes, and dispatches nothing: for a process that makes
     /// events but accepts no jobs.
     pub async fn run_event_relay(&self, shutdown: impl Future<Output = ()>) {
-        self.relay_until(shutdown, false).await;
-    }
-
-    async fn relay_until(&self, shutdown: impl Future<Output = ()>, dispatches: bool) {
-        let work = async {
-            loop {
-                let moved = if dispatches {
-                    self.relay_pass().await
-                } else {
-                    self.relay_events().await
-                };
-                match moved {
-                    Ok(0) => {
-                        // An elapsed wait is not an error: it is the poll.
-                        let _ = timeout(RELAY_POLL, self.inner.outbox_changed.notified()).await;
-                    }
-                    Ok(_) => {}
-                    Err(error) => {
-                        tracing::warn!(%error, "relay pass failed; intents stay in the outbox");
-                        tokio::time::sleep(RELAY_PAUSE).await;
-                    }
-                }
-            }
-        };
         tokio::select! {
-            () = work => {}
+            () = self.relay(&self.inner.outbox_changed.events, Intents::Events) => {}
             () = shutdown => {}
         }
     }
 
-    async fn relay_pass(&self) -> Result<usize, crate::EngineError> {
-        let mut moved = 0;
-        for queue in QueueName::ALL.iter().copied() {
-            moved += self.relay_dispatches(queue).await?;
+    /// Relays intents of one sort, for ever.
+    async fn relay(&self, changed: &Notify, sort: Intents) {
+        loop {
+            match self.relay_pass(sort).await {
+                Ok(0) => {
+                    // An elapsed wait is not an error: it is the poll.
+                    let _ = timeout(RELAY_POLL, changed.notified()).await;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "relay pass failed; intents stay in the outbox");
+                    sleep(RELAY_PAUSE).await;
+                }
+            }
         }
-        Ok(moved + self.relay_events().await?)
+    }
+
+    async fn relay_pass(&self, sort: Intents) -> Result<usize, EngineError> {
+        match sort {
+            Intents::Events => self.relay_events().await,
+            Intents::Dispatches => {
+                let mut moved = 0;
+                for queue in QueueName::ALL.iter().copied() {
+                    moved += self.relay_dispatches(queue).await?;
+                }
+                Ok(moved)
+            }
+        }
     }
 
     /// Sweeps until `shutdown` completes.
@@ -128,6 +134,28 @@ impl Engine {
 
     /// Wakes the relay: a place in the dispatch window may have come free.
     pub fn nudge_relay(&self) {
-        self.inner.outbox_changed.notify_one();
+        self.inner.outbox_changed.notify();
     }
+}
+
+/// Something was written to the outbox, or a place in the dispatch window came free.
+#[derive(Debug, Default)]
+pub(crate) struct OutboxChanged {
+    dispatches: Notify,
+    events: Notify,
+}
+
+impl OutboxChanged {
+    /// Has both relays look.
+    pub(crate) fn notify(&self) {
+        self.dispatches.notify_one();
+        self.events.notify_one();
+    }
+}
+
+/// The sorts of intents, each with a relay of its own.
+#[derive(Clone, Copy, Debug)]
+enum Intents {
+    Dispatches,
+    Events,
 }

@@ -82,7 +82,7 @@ impl Engine {
                 replayed: true,
             });
         }
-        let id = JobId::from_random(self.inner.ports.entropy.id_bytes());
+        let id = JobId::from_random(self.job_id_bytes(now));
         let expires_at = now.plus_millis(
             self.config()
                 .job_max_age_ms
@@ -101,9 +101,18 @@ impl Engine {
             }
         }
         if outcome.is_ok() {
-            self.inner.outbox_changed.notify_one();
+            self.inner.outbox_changed.notify();
         }
         outcome
+    }
+
+    /// Random bytes, behind the time in milliseconds if ids are to be ordered; eighty random bits remain.
+    fn job_id_bytes(&self, now: Timestamp) -> [u8; 16] {
+        let mut bytes = self.inner.ports.entropy.id_bytes();
+        if self.config().time_ordered_ids {
+            bytes[..6].copy_from_slice(&now.as_millis().to_be_bytes()[2..]);
+        }
+        bytes
     }
 
     async fn accept(

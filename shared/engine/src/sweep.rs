@@ -56,7 +56,7 @@ impl Engine {
         }
         report.removed = self.remove_ended(now).await?;
         report.forgotten = self.forget_replays(now).await?;
-        self.inner.outbox_changed.notify_one();
+        self.inner.outbox_changed.notify();
         Ok(report)
     }
 

@@ -1,6 +1,6 @@
 //! A worker's side of a job: claim, heartbeat, and one of complete, fail, stop, hand back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
 use bytes::Bytes;
@@ -52,6 +52,8 @@ pub struct Computed {
     pub answer: Bytes,
     /// Arrays by name, as npy.
     pub arrays: BTreeMap<String, Bytes>,
+    /// Arrays that are not kept, since they are quickly computed again.
+    pub derived: BTreeSet<String>,
     /// Time of computation, ms.
     pub duration_ms: f64,
 }
@@ -159,6 +161,7 @@ impl Engine {
         let result = ResultRef {
             answer: answer.reference,
             arrays,
+            derived: computed.derived,
         };
         let duration_ms = computed.duration_ms;
         let now = self.now();
@@ -172,7 +175,7 @@ impl Engine {
                 Ok((writes, ()))
             })
             .await?;
-        self.inner.outbox_changed.notify_one();
+        self.inner.outbox_changed.notify();
         Ok(outcome.is_some())
     }
 
@@ -245,7 +248,7 @@ impl Engine {
                     .map_err(TxError::Port)
             })
             .await?;
-        self.inner.outbox_changed.notify_one();
+        self.inner.outbox_changed.notify();
         Ok(outcome)
     }
 

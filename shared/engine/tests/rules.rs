@@ -96,6 +96,7 @@ impl House {
         let computed = Computed {
             answer: Bytes::from_static(b"{}"),
             arrays: Default::default(),
+            derived: Default::default(),
             duration_ms: 1.0,
         };
         run(self.engine.complete(attempt, computed)).expect("a store")

@@ -1,6 +1,6 @@
 //! The event bus, with the semantics of Pub/Sub.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -21,6 +21,17 @@ pub struct Received {
     pub attributes: BTreeMap<String, String>,
     /// Events with the same key come in the order of their publication.
     pub ordering_key: String,
+}
+
+/// An event on its way to the bus.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Publication {
+    /// Where it goes.
+    pub topic: Topic,
+    /// What it is ordered with.
+    pub ordering_key: String,
+    /// The event.
+    pub event: Event,
 }
 
 /// Handles events of a subscription; `false` has the event delivered again.
@@ -49,6 +60,31 @@ pub trait Bus: Send + Sync + 'static {
         event: &Event,
     ) -> Result<(), PortError>;
 
+    /// Publishes events in their order and gives the outcome of each. Adapters do it in fewer steps
+    /// than one each. When one fails, the later ones of its ordering key are not published: what
+    /// comes of them is [`PortError::Unavailable`], and the caller tries them again in order.
+    async fn publish_all(&self, publications: &[Publication]) -> Vec<Result<(), PortError>> {
+        let mut held_back = BTreeSet::new();
+        let mut outcomes = Vec::with_capacity(publications.len());
+        for Publication {
+            topic,
+            ordering_key,
+            event,
+        } in publications
+        {
+            let outcome = if held_back.contains(ordering_key) {
+                Err(held_behind_another(ordering_key))
+            } else {
+                self.publish(*topic, ordering_key, event).await
+            };
+            if outcome.is_err() {
+                held_back.insert(ordering_key);
+            }
+            outcomes.push(outcome);
+        }
+        outcomes
+    }
+
     /// Subscribes `handler` under `subscription` for as long as the process runs. With `ephemeral`
     /// the subscription is this process's own and goes with it.
     async fn subscribe(
@@ -70,5 +106,13 @@ pub trait Bus: Send + Sync + 'static {
     /// Answers whether the bus can be reached. One in this process always can.
     async fn check(&self) -> Result<(), PortError> {
         Ok(())
+    }
+}
+
+/// The outcome of an event that was not published because an earlier one of its key failed.
+#[must_use]
+pub fn held_behind_another(ordering_key: &str) -> PortError {
+    PortError::Unavailable {
+        detail: format!("an earlier event of {ordering_key} was not published"),
     }
 }

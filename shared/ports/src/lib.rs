@@ -14,7 +14,9 @@ mod queue;
 mod store;
 
 pub use blob::{BlobStore, MAX_BLOB_NAME_LEN, MAX_BLOB_SEGMENT_LEN, valid_blob_name};
-pub use bus::{Bus, DEAD_LETTER_SUBSCRIPTION, EventHandler, Received};
+pub use bus::{
+    Bus, DEAD_LETTER_SUBSCRIPTION, EventHandler, Publication, Received, held_behind_another,
+};
 pub use environment::{Clock, Entropy, OsClock};
 pub use error::PortError;
 pub use queue::{

@@ -12,6 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::store::{StoreCollector, StoreTotals};
+
 /// Labels of HTTP server metrics.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct HttpLabels {
@@ -118,6 +120,18 @@ impl Metrics {
     /// Registers every metric.
     #[must_use]
     pub fn new() -> Self {
+        Self::over(Registry::with_prefix("oscillink"))
+    }
+
+    /// Like [`Self::new`], and those of an embedded store, which `read` gives at each scrape.
+    #[must_use]
+    pub fn with_store(read: impl Fn() -> StoreTotals + Send + Sync + 'static) -> Self {
+        let mut registry = Registry::with_prefix("oscillink");
+        registry.register_collector(Box::new(StoreCollector(Box::new(read))));
+        Self::over(registry)
+    }
+
+    fn over(registry: Registry) -> Self {
         let mut metrics = Self {
             registry: Arc::default(),
             settle_requests: Family::default(),
@@ -139,12 +153,11 @@ impl Metrics {
             http_duration: seconds(),
             http_in_flight: Gauge::default(),
         };
-        metrics.registry = Arc::new(metrics.register());
+        metrics.registry = Arc::new(metrics.register(registry));
         metrics
     }
 
-    fn register(&self) -> Registry {
-        let mut r = Registry::with_prefix("oscillink");
+    fn register(&self, mut r: Registry) -> Registry {
         r.register(
             "settle_requests",
             "Synchronous settle requests",

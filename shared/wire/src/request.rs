@@ -14,6 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::WireError;
 
+/// Rows up to which a request is quickly repeated.
+const QUICK_ROWS: usize = 256;
+/// Units up to which it is.
+const QUICK_UNITS: usize = 16_384;
+
 /// What is asked for: the endpoint, or the kind of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
@@ -221,6 +226,13 @@ impl SolveRequest {
             self.answer.arrays = ArrayName::ALL.into_iter().collect();
         }
         self
+    }
+
+    /// Whether computing it once more costs less than keeping its arrays: a fraction of a
+    /// millisecond against tens of kilobytes written to disk.
+    #[must_use]
+    pub fn is_quickly_repeated(&self) -> bool {
+        self.n() <= QUICK_ROWS && self.n() * self.d() <= QUICK_UNITS
     }
 
     /// What the answer should hold.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use oscillink_domain::Event;
 use oscillink_domain::event::Topic;
-use oscillink_ports::{Bus, Clock, EventHandler, PortError, Received};
+use oscillink_ports::{Bus, Clock, EventHandler, PortError, Publication, Received};
 use tokio::task::JoinSet;
 
 pub(crate) use tables::CREATE_TABLES;
@@ -195,6 +195,19 @@ impl Drop for LocalBus {
     }
 }
 
+/// The event as subscribers get it.
+fn received(ordering_key: &str, event: &Event) -> Received {
+    let attributes = [
+        ("eventType".to_owned(), event.event_type.clone()),
+        ("source".to_owned(), event.metadata.source.clone()),
+    ];
+    Received {
+        event: event.clone(),
+        attributes: attributes.into(),
+        ordering_key: ordering_key.to_owned(),
+    }
+}
+
 #[async_trait]
 impl Bus for LocalBus {
     async fn publish(
@@ -203,17 +216,19 @@ impl Bus for LocalBus {
         ordering_key: &str,
         event: &Event,
     ) -> Result<(), PortError> {
-        let attributes = [
-            ("eventType".to_owned(), event.event_type.clone()),
-            ("source".to_owned(), event.metadata.source.clone()),
-        ];
-        let received = Received {
-            event: event.clone(),
-            attributes: attributes.into(),
-            ordering_key: ordering_key.to_owned(),
-        };
+        let received = received(ordering_key, event);
         let channel = Channel::Events(topic);
         publish::publish(&self.database, &self.shared, channel, received).await
+    }
+
+    async fn publish_all(&self, publications: &[Publication]) -> Vec<Result<(), PortError>> {
+        let all = publications.iter().map(|publication| {
+            let received = received(&publication.ordering_key, &publication.event);
+            (Channel::Events(publication.topic), received)
+        });
+        publish::publish_all(&self.database, &self.shared, all.collect())
+            .await
+            .unwrap_or_else(|error| vec![Err(error); publications.len()])
     }
 
     async fn subscribe(

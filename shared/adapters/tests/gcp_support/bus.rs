@@ -51,6 +51,7 @@ pub fn trials(bench: &Arc<Bench>) -> Vec<Trial> {
         checks: [
             delivers_what_was_published,
             every_subscription_gets_every_event,
+            events_published_together_keep_their_order,
             topics_are_apart,
             a_key_keeps_its_order,
             a_refused_event_comes_again_before_the_next,
@@ -66,31 +67,31 @@ pub fn trials(bench: &Arc<Bench>) -> Vec<Trial> {
             bench,
             "bus::an_ephemeral_subscription_goes_with_its_process",
             pubsub,
-            |address| an_ephemeral_subscription_goes_with_its_process(address),
+            an_ephemeral_subscription_goes_with_its_process,
         ),
         trial(
             bench,
             "bus::processes_share_a_subscription",
             pubsub,
-            |address| processes_share_a_subscription(address),
+            processes_share_a_subscription,
         ),
         trial(
             bench,
             "bus::a_second_handler_is_refused",
             pubsub,
-            |address| a_second_handler_is_refused(address),
+            a_second_handler_is_refused,
         ),
         trial(
             bench,
             "bus::slow_and_panicking_handlers_have_refused",
             pubsub,
-            |address| slow_and_panicking_handlers_have_refused(address),
+            slow_and_panicking_handlers_have_refused,
         ),
         trial(
             bench,
             "bus::what_is_no_event_is_set_aside",
             pubsub,
-            |address| what_is_no_event_is_set_aside(address),
+            what_is_no_event_is_set_aside,
         ),
     ]);
     let own = |_: &Bench| Emulator::pubsub();

@@ -170,6 +170,7 @@ mod bus {
         checks: [
             delivers_what_was_published,
             every_subscription_gets_every_event,
+            events_published_together_keep_their_order,
             topics_are_apart,
             a_key_keeps_its_order,
             a_refused_event_comes_again_before_the_next,

@@ -1,6 +1,6 @@
 //! The job record as it is stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -156,6 +156,10 @@ pub struct ResultRef {
     /// Arrays by name (`u`, `ustar`, `gates`) as npy.
     #[serde(default)]
     pub arrays: BTreeMap<String, ContentRef>,
+    /// Arrays that are computed again from the payload when asked for: of a small job, that costs
+    /// less than to keep them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub derived: BTreeSet<String>,
 }
 
 /// Whether trying again can help.

@@ -71,6 +71,7 @@ fn result() -> ResultRef {
     ResultRef {
         answer: content(),
         arrays: Default::default(),
+        derived: Default::default(),
     }
 }
 

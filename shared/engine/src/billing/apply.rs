@@ -128,7 +128,7 @@ impl Engine {
             })
             .await
             .map_err(BillingError::from)?;
-        self.inner.outbox_changed.notify_one();
+        self.inner.outbox_changed.notify();
         Ok(applied)
     }
 }

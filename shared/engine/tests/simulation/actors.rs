@@ -196,6 +196,7 @@ async fn work(world: &Shared, attempt: &Attempt) -> bool {
             let computed = Computed {
                 answer: Bytes::from_static(b"{\"answer\":\"longer than inline\"}"),
                 arrays: [("u".to_owned(), Bytes::from_static(b"short"))].into(),
+                derived: Default::default(),
                 duration_ms: 1.5,
             };
             let mut outcome = world.engine.complete(attempt, computed.clone()).await;

@@ -11,7 +11,7 @@ use serde_json::json;
 pub use handler::Handler;
 
 use super::{Keep, unique, unique_number};
-use crate::{Bus, DEAD_LETTER_SUBSCRIPTION};
+use crate::{Bus, DEAD_LETTER_SUBSCRIPTION, Publication};
 
 /// A bus to check.
 pub struct BusFixture {
@@ -27,6 +27,7 @@ pub struct BusFixture {
 pub const CHECKS: &[&str] = &[
     "delivers_what_was_published",
     "every_subscription_gets_every_event",
+    "events_published_together_keep_their_order",
     "topics_are_apart",
     "a_key_keeps_its_order",
     "a_refused_event_comes_again_before_the_next",
@@ -98,6 +99,33 @@ pub async fn every_subscription_gets_every_event(fixture: &BusFixture) {
     for handler in &handlers {
         handler.wait_for_accepted(20).await;
         assert_eq!(handler.accepted(), ids(&events));
+    }
+}
+
+/// Events published together come in their order, each key's as if published one by one.
+pub async fn events_published_together_keep_their_order(fixture: &BusFixture) {
+    let keys = [unique("key"), unique("key")];
+    let handlers = keys.each_ref().map(|key| Handler::accepting(key));
+    for handler in &handlers {
+        subscribe(fixture, TOPIC, false, handler).await;
+    }
+    let together: Vec<Publication> = (0..60)
+        .map(|n| Publication {
+            topic: TOPIC,
+            ordering_key: keys[n % 2].clone(),
+            event: event(n),
+        })
+        .collect();
+    let outcomes = fixture.bus.publish_all(&together).await;
+    assert_eq!(outcomes.len(), together.len());
+    for outcome in outcomes {
+        outcome.unwrap();
+    }
+    for (key, handler) in keys.iter().zip(&handlers) {
+        handler.wait_for_accepted(30).await;
+        let own = together.iter().filter(|p| p.ordering_key == *key);
+        let expected: Vec<_> = own.map(|p| p.event.event_id.clone()).collect();
+        assert_eq!(handler.accepted(), expected);
     }
 }
 

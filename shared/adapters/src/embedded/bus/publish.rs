@@ -1,8 +1,9 @@
 //! Takes an event in: into the tables for durable subscriptions, then in line for all of them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use oscillink_ports::{PortError, Received};
+use oscillink_ports::{PortError, Received, held_behind_another};
 
 use super::pending::Entry;
 use super::subscriptions::{Channel, Shared, Subscription};
@@ -36,6 +37,66 @@ pub(super) async fn publish(
         )
         .await
         .map(|_| ())
+}
+
+/// Adds events in their order, with one step of the writer. Those that no subscription wants need
+/// none: a subscription that is made meanwhile is made after them.
+pub(super) async fn publish_all(
+    database: &Database,
+    shared: &Arc<Shared>,
+    publications: Vec<(Channel, Received)>,
+) -> Result<Vec<Result<(), PortError>>, PortError> {
+    let mut wanted = Vec::new();
+    let mut outcomes = vec![Ok(()); publications.len()];
+    for (place, (channel, received)) in publications.into_iter().enumerate() {
+        if shared.has_subscriptions(channel) {
+            let texts = Texts::of(&received).map_err(PortError::corrupt)?;
+            wanted.push((place, channel, Arc::new(received), texts));
+        }
+    }
+    if wanted.is_empty() {
+        return Ok(outcomes);
+    }
+    let wanted = Arc::new(wanted);
+    let (writing, writer_wanted, after) =
+        (Arc::clone(shared), Arc::clone(&wanted), Arc::clone(&wanted));
+    let accepted = database
+        .write_then(
+            move |batch| {
+                let mut held_back = BTreeSet::new();
+                let mut accepted = Vec::with_capacity(writer_wanted.len());
+                for (_, channel, received, texts) in writer_wanted.iter() {
+                    let key = &received.ordering_key;
+                    let outcome = if held_back.contains(key.as_str()) {
+                        Err(held_behind_another(key))
+                    } else {
+                        match accept(&writing, batch, *channel, received, texts) {
+                            Ok(event) => Ok(event),
+                            Err(JobError::Refused(error)) => Err(error),
+                            Err(broken @ JobError::Broken(_)) => return Err(broken),
+                        }
+                    };
+                    if outcome.is_err() {
+                        held_back.insert(key.as_str());
+                    }
+                    accepted.push(outcome);
+                }
+                Ok(accepted)
+            },
+            move |accepted| {
+                let all = accepted.iter().flatten().zip(after.iter());
+                for (outcome, (_, _, received, _)) in all {
+                    if let Ok(event) = outcome {
+                        hand_over(event, received);
+                    }
+                }
+            },
+        )
+        .await?;
+    for (outcome, (place, ..)) in accepted.into_iter().zip(wanted.iter()) {
+        outcomes[*place] = outcome.map(|_| ());
+    }
+    Ok(outcomes)
 }
 
 /// Writes the event for the subscriptions that there are.

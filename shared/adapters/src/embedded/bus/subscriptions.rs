@@ -93,6 +93,14 @@ impl Shared {
         channels.by_name.get(&channel).cloned().unwrap_or_default()
     }
 
+    pub(super) fn has_subscriptions(&self, channel: Channel) -> bool {
+        let channels = self.channels();
+        channels
+            .by_name
+            .get(&channel)
+            .is_some_and(|s| !s.is_empty())
+    }
+
     pub(super) fn all_subscriptions(&self) -> Vec<Arc<Subscription>> {
         let channels = self.channels();
         channels.by_name.values().flatten().cloned().collect()
