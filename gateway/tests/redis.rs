@@ -162,18 +162,20 @@ fn main() -> ExitCode {
         .is_ok_and(|status| status.success());
     let ignored = !there && !required;
     let trials = vec![
-        trial("two_instances_share_one_limit_exactly", ignored, || {
-            two_instances_share_one_limit_exactly()
-        }),
+        trial(
+            "two_instances_share_one_limit_exactly",
+            ignored,
+            two_instances_share_one_limit_exactly,
+        ),
         trial(
             "without_redis_each_instance_limits_alone_until_it_is_back",
             ignored,
-            || without_redis_each_instance_limits_alone_until_it_is_back(),
+            without_redis_each_instance_limits_alone_until_it_is_back,
         ),
         trial(
             "a_redis_that_does_not_answer_costs_one_short_wait",
             ignored,
-            || a_redis_that_does_not_answer_costs_one_short_wait(),
+            a_redis_that_does_not_answer_costs_one_short_wait,
         ),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()

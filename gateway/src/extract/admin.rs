@@ -6,14 +6,14 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header;
 use axum::http::request::Parts;
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::error::{Kind, Problem};
 use crate::state::Gateway;
 
-/// Largest body of an operator, bytes.
-pub const ADMIN_BODY_BYTES: usize = 64 * 1024;
+const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Time for the body to arrive.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -33,6 +33,15 @@ impl FromRequestParts<Gateway> for Admin {
     }
 }
 
+/// The whole of an operator's body.
+pub async fn small_body(body: Body) -> Result<Bytes, Problem> {
+    let bytes = timeout(PATIENCE, to_bytes(body, MAX_BODY_BYTES)).await;
+    bytes.ok().and_then(Result::ok).ok_or_else(|| {
+        let detail = format!("the body must arrive whole and have at most {MAX_BODY_BYTES} bytes");
+        Problem::new(Kind::TooLarge, detail)
+    })
+}
+
 /// A small JSON body as `T`; an empty one counts as `{}`.
 #[derive(Clone, Copy, Debug)]
 pub struct Document<T>(pub T);
@@ -47,12 +56,7 @@ impl<T: DeserializeOwned> FromRequest<Gateway> for Document<T> {
             let detail = "the body must be application/json";
             return Err(Problem::new(Kind::UnsupportedMediaType, detail));
         }
-        let bytes = timeout(PATIENCE, to_bytes(request.into_body(), ADMIN_BODY_BYTES)).await;
-        let bytes = bytes.ok().and_then(Result::ok).ok_or_else(|| {
-            let detail =
-                format!("the body must arrive whole and have at most {ADMIN_BODY_BYTES} bytes");
-            Problem::new(Kind::TooLarge, detail)
-        })?;
+        let bytes = small_body(request.into_body()).await?;
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
         if text.trim_ascii_start().first() != Some(&b'{') {
             // Values in a row would be taken for fields in their order.

@@ -9,7 +9,7 @@ mod multipart;
 mod prefer;
 mod query;
 
-pub use admin::{ADMIN_BODY_BYTES, Admin, Document};
+pub use admin::{Admin, Document, small_body};
 pub use body::ReadLimits;
 pub use caller::{Caller, presented};
 pub use inbound::{DIRECT_BYTES, Inbound, ReadBody, idempotency_key, traceparent};

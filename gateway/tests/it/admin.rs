@@ -5,10 +5,12 @@ use axum::http::{Method, Request};
 use oscillink_domain::billing::EventStatus;
 use oscillink_domain::{ApiKey, Tier};
 use oscillink_gateway::Config;
+use oscillink_ports::EventHandler as _;
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
-use super::harness::{Answer, House, request, rows};
+use super::harness::{Answer, House, busy, request, rows};
 
 const SECRET: &str = "an operator's secret";
 
@@ -418,4 +420,26 @@ async fn limits_of_a_queue_are_set_and_wrong_ones_refused() {
         (&drained["paused"], &drained["running"]),
         (&json!(true), &json!(0))
     );
+}
+
+#[tokio::test]
+async fn what_changes_a_key_on_one_instance_is_heard_of_on_the_others() {
+    let house = house();
+    let key = house.key(Tier::Pro).await;
+    let (second, router) = house.second_instance();
+    let ask = async || {
+        let request = request(Method::GET, "/v1/usage", &key).body(Body::empty());
+        let answer = busy(router.clone().oneshot(request.unwrap())).await;
+        answer.unwrap().status()
+    };
+    assert_eq!(ask().await, 200);
+    let id = house.get(&key, "/v1/keys/self").await.json()["key_id"].clone();
+    let path = format!("/keys/{}", id.as_str().unwrap());
+    admin(&house, Method::PATCH, &path, json!({"status": "suspended"})).await;
+    assert_eq!(ask().await, 200, "it remembers, until it hears of it");
+    busy(house.gateway.engine().relay_events()).await.unwrap();
+    for event in house.events() {
+        assert!(second.keys().handle(event).await);
+    }
+    assert_eq!(ask().await, 403);
 }

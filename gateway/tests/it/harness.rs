@@ -13,7 +13,7 @@ use oscillink_domain::tier::{Baseline, Overrides};
 use oscillink_domain::{ApiKey, Tier, Timestamp, Units};
 use oscillink_engine::{Engine, EngineConfig, NewKey, Ports};
 use oscillink_gateway::{Config, Gateway, router};
-use oscillink_ports::Collection;
+use oscillink_ports::{Collection, Received};
 use oscillink_telemetry::{Metrics, Shutdown, ShutdownHandle};
 use oscillink_testkit::{
     FaultRates, Faults, ManualClock, MemoryBlobs, MemoryBus, MemoryQueue, MemoryStore,
@@ -29,6 +29,7 @@ pub struct House {
     pub clock: ManualClock,
     pub faults: Faults,
     store: MemoryStore,
+    bus: MemoryBus,
     _shutdown: ShutdownHandle,
 }
 
@@ -96,11 +97,12 @@ impl House {
         let clock = ManualClock::at(Timestamp::from_millis(1_790_000_000_000));
         let faults = Faults::new(1, FaultRates::default());
         let store = MemoryStore::new(faults.clone());
+        let bus = MemoryBus::new(Faults::none());
         let ports = Ports {
             store: Arc::new(store.clone()),
             blobs: Arc::new(MemoryBlobs::new(faults.clone())),
             queue: Arc::new(MemoryQueue::new(Faults::none())),
-            bus: Arc::new(MemoryBus::new(Faults::none())),
+            bus: Arc::new(bus.clone()),
             clock: Arc::new(clock.clone()),
             entropy: Arc::new(SeededEntropy::new(7)),
         };
@@ -113,6 +115,7 @@ impl House {
             clock,
             faults,
             store,
+            bus,
             _shutdown: handle,
         }
     }
@@ -131,6 +134,28 @@ impl House {
             ..EngineConfig::default()
         };
         Self::with(Config::default(), engine)
+    }
+
+    /// Another instance over the same adapters; it has heard of nothing yet.
+    pub fn second_instance(&self) -> (Gateway, Router) {
+        let (handle, shutdown) = Shutdown::new();
+        // Its shutdown never begins.
+        std::mem::forget(handle);
+        let engine = self.gateway.engine().clone();
+        let gateway = Gateway::new(Config::default(), engine, Metrics::new(), shutdown).unwrap();
+        (gateway.clone(), router(gateway))
+    }
+
+    /// The events published so far, as subscribers get them.
+    pub fn events(&self) -> Vec<Received> {
+        let published = self.bus.published().into_iter();
+        published
+            .map(|(_, ordering_key, event)| Received {
+                event,
+                attributes: Default::default(),
+                ordering_key,
+            })
+            .collect()
     }
 
     /// Every document, as text.

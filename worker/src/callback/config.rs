@@ -7,6 +7,9 @@ use oscillink_domain::settings::Lookup;
 /// Most callbacks under way, whatever is asked for.
 const MOST_PLACES: usize = 4_096;
 
+/// Longest attempt: with its wait for a turn it must end before the queue takes it for lost.
+const LONGEST: Duration = Duration::from_secs(15);
+
 /// Settings of the callback pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallbackConfig {
@@ -36,9 +39,14 @@ impl CallbackConfig {
     /// From variables.
     pub(crate) fn read(read: &mut Lookup<'_>) -> Self {
         let defaults = Self::default();
+        let timeout = read.seconds("OSCILLINK_CALLBACK_TIMEOUT", defaults.timeout);
+        if timeout > LONGEST {
+            let detail = format_args!("must be at most {} seconds", LONGEST.as_secs());
+            read.refuse("OSCILLINK_CALLBACK_TIMEOUT", detail);
+        }
         Self {
+            timeout,
             allow_private: read.flag("OSCILLINK_CALLBACK_ALLOW_PRIVATE", defaults.allow_private),
-            timeout: read.seconds("OSCILLINK_CALLBACK_TIMEOUT", defaults.timeout),
             max_concurrent: read.count("OSCILLINK_CALLBACK_CONCURRENCY", defaults.max_concurrent),
             max_per_host: read.count("OSCILLINK_CALLBACK_HOST_CONCURRENCY", defaults.max_per_host),
         }

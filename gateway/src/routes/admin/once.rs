@@ -3,24 +3,18 @@
 //! Answers are kept, but for those that show a secret: these are made again, out of the same effect's
 //! id, which gives the same secret.
 
-use std::time::Duration;
-
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::Response;
 use oscillink_domain::{ApiKey, KeyId, Sha256Hex};
 use oscillink_engine::Idempotency;
-use tokio::time::timeout;
 
-use crate::error::{Kind, Problem};
-use crate::extract::{ADMIN_BODY_BYTES, idempotency_key};
+use crate::error::Problem;
+use crate::extract::{idempotency_key, small_body};
 use crate::replay::{Start, begin, keep};
 use crate::state::Gateway;
-
-/// Time for the body to arrive.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Names the effects of a request that carries an idempotency key.
 #[derive(Clone, Debug)]
@@ -61,12 +55,7 @@ pub async fn answer_once(
         return Ok(next.run(request).await);
     };
     let (mut parts, body) = request.into_parts();
-    let bytes = timeout(PATIENCE, to_bytes(body, ADMIN_BODY_BYTES)).await;
-    let bytes = bytes.ok().and_then(Result::ok).ok_or_else(|| {
-        let detail =
-            format!("the body must arrive whole and have at most {ADMIN_BODY_BYTES} bytes");
-        Problem::new(Kind::TooLarge, detail)
-    })?;
+    let bytes = small_body(body).await?;
     let target = parts
         .uri
         .path_and_query()
