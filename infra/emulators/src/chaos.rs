@@ -3,6 +3,7 @@
 
 mod books;
 mod load;
+mod stripe;
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::time::sleep;
 use crate::rehearsal::{ADMIN_SECRET, KEY, Rehearsal};
 use books::{Account, Outcome};
 use load::Load;
+use stripe::Events;
 
 /// Load between two crashes.
 const BETWEEN: Duration = Duration::from_millis(1_500);
@@ -28,12 +30,14 @@ pub const VARIABLES: [(&str, &str); 2] = [
 
 /// Storms through `rounds` of failures under load and checks the books: every service is killed, the
 /// task queue and the bus lose everything they hold, the document store does not answer for a while.
+/// Each of Stripe's events that was acknowledged is handled, once.
 ///
 /// # Errors
 /// A service does not come back, or the books do not balance.
 pub async fn storm(rehearsal: &mut Rehearsal, rounds: usize) -> Result<Outcome> {
     let account = Account::new(rehearsal.url(), KEY)?;
     let load = Load::start(&account);
+    let events = Events::start(rehearsal.billing_url());
     for _ in 0..rounds {
         for index in 0..rehearsal.services().len() {
             sleep(BETWEEN).await;
@@ -47,8 +51,11 @@ pub async fn storm(rehearsal: &mut Rehearsal, rounds: usize) -> Result<Outcome> 
         rehearsal.freeze_documents(OUTAGE).await?;
     }
     sleep(BETWEEN).await;
-    let accepted = load.stop().await?;
-    let outcome = account.balance(&accepted).await?;
+    let accepted = load.stop(50).await?;
+    let sent = events.stop().await?;
+    let mut outcome = account.balance(&accepted).await?;
+    stripe::all_handled(rehearsal.url(), &sent).await?;
+    outcome.webhook_events = sent.len();
     ensure!(
         outcome.attempts > outcome.jobs as u64,
         "no failure hit a job under way: {outcome:?}"
@@ -67,12 +74,12 @@ pub async fn begin_anew(rehearsal: &mut Rehearsal) -> Result<Outcome> {
     rehearsal.lose_documents()?;
     rehearsal.all_ready().await?;
     // What this load was promised went with the store.
-    load.stop().await?;
+    load.stop(1).await?;
     let key = new_key(rehearsal.url()).await?;
     let account = Account::new(rehearsal.url(), &key)?;
     let load = Load::start(&account);
     sleep(BETWEEN * 2).await;
-    let accepted = load.stop().await?;
+    let accepted = load.stop(1).await?;
     account.balance(&accepted).await
 }
 

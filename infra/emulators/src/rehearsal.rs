@@ -17,6 +17,8 @@ pub const KEY: &str = "rehearsal-key-0123456789";
 pub const ADMIN_SECRET: &str = "rehearsal-admin-secret";
 /// Signs the rehearsal's receipts.
 pub const RECEIPT_SECRET: &str = "rehearsal-receipt-secret";
+/// What the callback secrets of the rehearsal's keys are derived from.
+const CALLBACK_SECRET: &str = "rehearsal-callback-secret-of-32-bytes";
 /// Signs the rehearsal's billing events.
 pub const WEBHOOK_SECRET: &str = "whsec_of_the_rehearsal";
 /// Time for a service to answer.
@@ -86,6 +88,7 @@ impl Rehearsal {
             ("OSCILLINK_WORKER_URL", local(settle)),
             ("OSCILLINK_WORKER_URL_DIFFUSION", local(diffusion)),
             ("RECEIPT_HMAC_SECRET", RECEIPT_SECRET.to_owned()),
+            ("OSCILLINK_CALLBACK_SECRET", CALLBACK_SECRET.to_owned()),
             ("OSCILLINK_LOG", "warn".to_owned()),
         ];
         shared.extend(more.iter().cloned());
@@ -107,7 +110,12 @@ impl Rehearsal {
         ];
         let queues = |queues: &str| vec![("OSCILLINK_WORKER_QUEUES", queues.to_owned())];
         rehearsal.spawn("gateway", "gateway", gateway, keys)?;
-        rehearsal.spawn("settle pool", "worker", settle, queues("settle,priority"))?;
+        rehearsal.spawn(
+            "settle pool",
+            "worker",
+            settle,
+            queues("settle,priority,callback"),
+        )?;
         rehearsal.spawn("diffusion pool", "worker", diffusion, queues("diffusion"))?;
         // Without a key for Stripe's API: events are taken at their word.
         let events = vec![

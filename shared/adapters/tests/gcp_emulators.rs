@@ -4,6 +4,9 @@
 //! Where an emulator is not installed its tests are reported as ignored, with the reason; with
 //! `OSCILLINK_REQUIRE_EMULATORS=1` they fail.
 
+// Functions beside the tests state their expectations as the tests do.
+#![allow(clippy::unwrap_used)]
+
 mod gcp_support;
 
 use std::process::ExitCode;

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 /// Time for every job to end once the failures are over.
 const END_TIMEOUT: Duration = Duration::from_secs(120);
 /// Time for one request.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the storm showed.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub struct Outcome {
     pub attempts: u64,
     /// Ledger rows found afterwards.
     pub rows: usize,
+    /// Events of Stripe's that were acknowledged.
+    pub webhook_events: usize,
     /// From the last submission to the end of the last job.
     pub recovery: Duration,
 }
@@ -130,6 +132,7 @@ impl Account {
             jobs: jobs.len(),
             attempts,
             rows: rows.len(),
+            webhook_events: 0,
             recovery,
         })
     }

@@ -18,8 +18,6 @@ const CLIENTS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(20);
 /// Pause after a failure.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
-/// Fewer accepted jobs than this would prove nothing.
-const FEWEST: usize = 20;
 
 /// Clients under way.
 pub struct Load {
@@ -38,8 +36,9 @@ impl Load {
         Self { stop, clients }
     }
 
-    /// Stops them; the ids of the jobs whose acceptance they saw.
-    pub async fn stop(self) -> Result<BTreeSet<String>> {
+    /// Stops them; the ids of the jobs whose acceptance they saw, `fewest` at least: fewer would prove
+    /// nothing.
+    pub async fn stop(self, fewest: usize) -> Result<BTreeSet<String>> {
         self.stop.store(true, Ordering::Relaxed);
         let accepted: BTreeSet<String> = self
             .clients
@@ -49,7 +48,7 @@ impl Load {
             .flatten()
             .collect();
         ensure!(
-            accepted.len() >= FEWEST,
+            accepted.len() >= fewest,
             "hardly any load: {} jobs",
             accepted.len()
         );

@@ -67,31 +67,31 @@ pub fn trials(bench: &Arc<Bench>) -> Vec<Trial> {
             bench,
             "store::processes_lose_no_increment",
             firestore,
-            |address| processes_lose_no_increment(address),
+            processes_lose_no_increment,
         ),
         trial(
             bench,
             "store::processes_see_no_write_skew",
             firestore,
-            |address| processes_see_no_write_skew(address),
+            processes_see_no_write_skew,
         ),
         trial(
             bench,
             "store::what_was_decided_on_absence_holds",
             firestore,
-            |address| what_was_decided_on_absence_holds(address),
+            what_was_decided_on_absence_holds,
         ),
         trial(
             bench,
             "store::a_caller_that_goes_away_blocks_nobody",
             firestore,
-            |address| a_caller_that_goes_away_blocks_nobody(address),
+            a_caller_that_goes_away_blocks_nobody,
         ),
         trial(
             bench,
             "store::documents_expire_by_a_native_time",
             firestore,
-            |address| documents_expire_by_a_native_time(address),
+            documents_expire_by_a_native_time,
         ),
     ]);
     let own = |_: &Bench| Emulator::firestore();

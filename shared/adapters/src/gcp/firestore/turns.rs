@@ -60,7 +60,8 @@ mod tests {
         let key = |id: &str| DocKey::new(Collection::Quota, id);
         let first = turns.take(&[key("a"), key("b"), key("a")]).await;
         drop(turns.take(&[key("c")]).await);
-        let second = turns.take(&[key("c"), key("b")]);
+        let keys = [key("c"), key("b")];
+        let second = turns.take(&keys);
         tokio::pin!(second);
         let early = tokio::time::timeout(Duration::from_secs(1), &mut second).await;
         assert!(early.is_err());
