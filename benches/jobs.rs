@@ -72,8 +72,11 @@ struct Measured {
 async fn run(server: &Server, jobs: usize) -> Measured {
     let mut control = Connection::open(&server.address).await;
     let done = "oscillink_jobs_total{kind=\"settle\",status=\"done\"}";
-    let done_before = control.metric(done).await;
-    let syncs_before = control.metric("oscillink_store_commits_total").await;
+    let done_before = control.metric(done).await.unwrap_or(0.0);
+    let syncs_before = control
+        .metric("oscillink_store_commits_total")
+        .await
+        .unwrap_or(f64::NAN);
     let next = Arc::new(AtomicUsize::new(0));
     let begun = Instant::now();
     let clients: Vec<_> = (0..CONNECTIONS)
@@ -102,14 +105,18 @@ async fn run(server: &Server, jobs: usize) -> Measured {
         client.await.expect("a client");
     }
     let submitted = begun.elapsed();
-    while control.metric(done).await - done_before < jobs as f64 {
+    while control.metric(done).await.unwrap_or(0.0) - done_before < jobs as f64 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let finished = begun.elapsed();
     Measured {
         submit_per_second: jobs as f64 / submitted.as_secs_f64(),
         done_per_second: jobs as f64 / finished.as_secs_f64(),
-        syncs: control.metric("oscillink_store_commits_total").await - syncs_before,
+        syncs: control
+            .metric("oscillink_store_commits_total")
+            .await
+            .unwrap_or(f64::NAN)
+            - syncs_before,
     }
 }
 

@@ -108,14 +108,13 @@ impl Connection {
         (status, body.to_bytes())
     }
 
-    /// A metric's value; 0 while the server does not have it.
-    pub async fn metric(&mut self, name: &str) -> f64 {
+    /// A metric's value; `None` while the server does not have it.
+    pub async fn metric(&mut self, name: &str) -> Option<f64> {
         let (_, body) = self.send("GET", "/metrics", &[], Bytes::new()).await;
         let text = String::from_utf8_lossy(&body).into_owned();
         let line = text
             .lines()
             .find(|line| line.starts_with(name) && line[name.len()..].starts_with(' '));
         line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
-            .unwrap_or(0.0)
     }
 }
