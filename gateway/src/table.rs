@@ -84,7 +84,7 @@ fn jobs_of(api: Api) -> Api {
             [
                 api::get("jobs", "getJob", "A job, with its result once done")
                     .path("id", "The job's id")
-                    .query("wait", "Seconds to hold the answer until the job has ended or changed, at most 60", json!({"type": "integer", "minimum": 0}))
+                    .query("wait", "Seconds to hold the answer until the job has ended or changed, at most 60", json!({"type": "integer", "minimum": 0, "maximum": u64::MAX}))
                     .header("Prefer", "wait=S does the same", json!({"type": "string"}))
                     .header("If-None-Match", "An ETag of this job", json!({"type": "string"}))
                     .answers(200, "The job", "Job", &["ETag"])

@@ -36,7 +36,7 @@ EXERCISED = {
     "GET /v1/jobs 200": 10,
     "GET /v1/jobs/{id} 200": 1,
     "GET /v1/jobs/{id}/result 200": 1,
-    "GET /v1/usage/ledger 200": 10,
+    "GET /v1/usage/ledger 200": 5,
     "POST /v1/keys/self/rotate 200": 1,
     "POST /v1/admin/keys 201": 10,
     "PATCH /v1/admin/keys/{id} 200": 1,

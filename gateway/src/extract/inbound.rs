@@ -245,7 +245,12 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         return Ok(None);
     };
     match value.to_str() {
-        Ok(text) if (1..=MAX_KEY_LEN).contains(&text.len()) => Ok(Some(text.to_owned())),
+        Ok(text)
+            if (1..=MAX_KEY_LEN).contains(&text.len())
+                && text.bytes().all(|byte| byte.is_ascii_graphic()) =>
+        {
+            Ok(Some(text.to_owned()))
+        }
         _ => {
             let detail = format!("must have 1 to {MAX_KEY_LEN} visible ASCII characters");
             Err(Problem::field("Idempotency-Key", detail))

@@ -119,6 +119,14 @@ impl Operation {
         self.problems(&[408, 413, 415])
     }
 
+    /// The body may be left out.
+    pub fn may_be_empty(mut self) -> Self {
+        if let Some(body) = self.value.get_mut("requestBody") {
+            body["required"] = false.into();
+        }
+        self
+    }
+
     /// A body of bytes.
     pub fn bytes(mut self, media: &str, description: &str) -> Self {
         let schema = json!({"type": "string", "format": "binary", "description": description});

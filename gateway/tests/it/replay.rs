@@ -61,6 +61,24 @@ async fn the_first_answer_is_given_again_and_charged_once() {
 }
 
 #[tokio::test]
+async fn keys_are_visible_characters() {
+    let house = House::new();
+    let key = house.key(Tier::Pro).await;
+    for bad in ["", "a b", "a\tb", &"a".repeat(256)] {
+        let answer = post(&house, &key, "/v1/settle", bad, body(5)).await;
+        answer.problem(400);
+        assert_eq!(
+            answer.json()["errors"][0]["field"],
+            "Idempotency-Key",
+            "{bad:?}"
+        );
+    }
+    let longest = "~".repeat(255);
+    let answer = post(&house, &key, "/v1/settle", &longest, body(5)).await;
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
 async fn a_failure_leaves_the_key_free_for_the_same_request() {
     let house = House::small();
     let key = house.key(Tier::Free).await;

@@ -202,10 +202,26 @@ fn npz_with_parameters_equals_json() {
 }
 
 #[test]
+fn whole_numbers_may_be_written_as_doubles() {
+    let request = |k: &str, seed: &str| {
+        let params = format!(r#"{{"kneighbors": {k}, "neighbor_seed": {seed}}}"#);
+        parse_json(&format!(r#"{{"Y": [[1, 2], [3, 4]], "params": {params}}}"#))
+    };
+    assert_eq!(request("2.0", "-7e0"), request("2", "-7"));
+    // Integers beyond what doubles tell apart stay exact.
+    let seed = i64::MIN + 1;
+    assert_eq!(
+        request("1", &seed.to_string()).params().neighbor_seed(),
+        Some(seed)
+    );
+}
+
+#[test]
 fn null_stands_for_what_is_left_out_beside_an_array_as_in_json() {
     let npy = matrix_bytes(&ndarray::array![[1.0_f32, 2.0], [3.0, 4.0]]);
     let mut parameters = Parameters::new();
-    let document = r#"{"psi": null, "gates": null, "params": null, "options": null, "diffusion": null}"#;
+    let document =
+        r#"{"psi": null, "gates": null, "params": null, "options": null, "diffusion": null}"#;
     parameters.set_document(document.into());
     assert_eq!(parse_npy(&npy, parameters), parse_npy(&npy, query(&[])));
 }

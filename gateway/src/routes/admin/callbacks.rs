@@ -118,6 +118,7 @@ pub(super) fn describe(api: Api) -> Api {
         )
         .idempotent()
         .body("application/json", "RedeliverMany", json!({"limit": 100}))
+        .may_be_empty()
         .ok("What was done", "RedeliveredMany")],
     )
     .route(

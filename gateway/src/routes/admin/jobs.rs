@@ -323,12 +323,25 @@ pub(super) fn describe(api: Api) -> Api {
     let job = |method: Operation| method.path("id", "The job's id");
     let json = "application/json";
     let filter = json!({"queue": "settle", "created_before": "2026-01-31T12:00:00Z", "limit": 100});
+    let names = |names: &[&str]| json!({"type": "string", "enum": names});
+    let queues = ["settle", "diffusion", "priority", "callback"];
+    let statuses = ["queued", "running", "done", "error", "cancelled", "expired"];
+    let key_id = json!({"type": "string", "pattern": "^key_[0-9A-Za-z]{22}$"});
+    let time = json!({"type": "string", "format": "date-time"});
     let listed = [
-        ("key_id", "Of this key, newest first"),
-        ("queue", "Live on this queue, oldest first"),
-        ("status", "With key_id"),
-        ("kind", "With key_id"),
-        ("since", "With key_id"),
+        (
+            "key_id",
+            "Of this key, newest first; either this or queue",
+            key_id,
+        ),
+        ("queue", "Live on this queue, oldest first", names(&queues)),
+        ("status", "With key_id", names(&statuses)),
+        (
+            "kind",
+            "With key_id",
+            names(&["settle", "diffusion", "chain"]),
+        ),
+        ("since", "With key_id", time),
     ]
     .into_iter()
     .fold(
@@ -337,7 +350,7 @@ pub(super) fn describe(api: Api) -> Api {
             "adminListJobs",
             "Jobs of a key, or a queue's live jobs",
         ),
-        |listed, (name, text)| listed.query(name, text, json!({"type": "string"})),
+        |listed, (name, text, schema)| listed.query(name, text, schema),
     );
     let letters = api::get(
         "admin",

@@ -266,7 +266,7 @@ pub(super) fn describe(api: Api) -> Api {
     .query(
         "wait",
         "Seconds to wait, at most 60",
-        json!({"type": "integer", "minimum": 0}),
+        json!({"type": "integer", "minimum": 0, "maximum": u64::MAX}),
     );
     let changed = api::patch(
         "admin",
@@ -295,6 +295,7 @@ pub(super) fn describe(api: Api) -> Api {
             patch(change_limits),
             [queue(changed)
                 .body("application/json", "QueueChange", change)
+                .may_be_empty()
                 .ok("The queue", "Queue")],
         )
 }

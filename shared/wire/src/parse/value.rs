@@ -1,6 +1,7 @@
 //! One parameter's value before its type is known, from JSON or from a URL query.
 
 use std::borrow::Cow;
+use std::str::FromStr;
 
 use serde_json::value::RawValue;
 
@@ -68,18 +69,18 @@ impl<'a> Value<'a> {
 
     pub(crate) fn count(&self) -> Result<usize, String> {
         match self {
-            Self::Number(text) => text
-                .parse()
-                .map_err(|_| "must be a whole number that is not negative".to_owned()),
+            Self::Number(text) => {
+                whole(text).ok_or_else(|| "must be a whole number that is not negative".to_owned())
+            }
             _ => Err(self.expected("a whole number")),
         }
     }
 
     pub(crate) fn integer(&self) -> Result<i64, String> {
         match self {
-            Self::Number(text) => text
-                .parse()
-                .map_err(|_| "must be a whole number of at most 64 bits".to_owned()),
+            Self::Number(text) => {
+                whole(text).ok_or_else(|| "must be a whole number of at most 64 bits".to_owned())
+            }
             _ => Err(self.expected("a whole number")),
         }
     }
@@ -121,6 +122,17 @@ impl<'a> Value<'a> {
         };
         format!("must be {what}, got {got}")
     }
+}
+
+/// A whole number however it is written: clients that know only doubles write `6.0`, and JSON Schema
+/// counts that as an integer. Doubles are taken as far as they tell whole numbers apart.
+fn whole<T: FromStr + TryFrom<i64>>(text: &str) -> Option<T> {
+    const EXACT: f64 = 9_007_199_254_740_991.0;
+    text.parse().ok().or_else(|| {
+        let value: f64 = text.parse().ok()?;
+        let is_whole = value.fract() == 0.0 && value.abs() <= EXACT;
+        is_whole.then(|| T::try_from(value as i64).ok())?
+    })
 }
 
 fn is_number(text: &str) -> bool {
