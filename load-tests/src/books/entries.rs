@@ -80,7 +80,7 @@ impl Books {
     pub fn open(&mut self, tenant: usize, work: Work, units: u64) -> Ticket {
         let ticket = u32::try_from(self.entries.len()).expect("fewer than 2^32 requests a run");
         self.entries.push(Entry {
-            tenant: u16::try_from(tenant).unwrap_or(u16::MAX),
+            tenant: u16::try_from(tenant).expect("a scenario has at most a thousand tenants"),
             work,
             fate: Fate::Unknown,
             units,

@@ -137,10 +137,11 @@ async fn ended_by_events(world: &World, accepted: &Accepted) -> bool {
     let mut patience = Patience::new();
     let mut last_id = None;
     loop {
-        match read_events(world, accepted, &path, &mut last_id).await {
-            Ok(true) => return true,
-            // The server ended the stream, or the connection broke: come back.
-            Ok(false) | Err(_) => {
+        let reading = read_events(world, accepted, &path, &mut last_id);
+        match tokio::time::timeout_at(world.deadline().into(), reading).await {
+            Ok(Ok(true)) => return true,
+            // The server ended the stream, the connection broke, or it says nothing: come back.
+            Ok(Ok(false) | Err(_)) | Err(_) => {
                 if !patience.wait(world).await {
                     return false;
                 }

@@ -71,7 +71,7 @@ mod tests {
             name: "status".to_owned(),
             data: "{\"a\":\n1}".to_owned(),
         };
-        assert_eq!(found, [expected.clone()]);
-        assert_eq!(Events::default().push(text), [expected]);
+        assert_eq!(found, Events::default().push(text));
+        assert_eq!(found, [expected]);
     }
 }

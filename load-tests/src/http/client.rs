@@ -116,7 +116,7 @@ impl Client {
         })
     }
 
-    /// Sends and gives the answer's head, its body as it comes. `limit` is for the head.
+    /// Sends and gives the answer's head, its body as it comes. The time limit is for the head.
     ///
     /// # Errors
     /// There is no answer.

@@ -62,13 +62,13 @@ pub fn build(ended: Ended<'_>) -> Report {
     let verdicts: Vec<_> = scenario
         .thresholds
         .iter()
-        .filter_map(|threshold| {
+        .map(|threshold| {
             let mut flows = scenario.flows.iter().zip(&recorder.flows);
             let track = match flows.find(|(flow, _)| flow.name == threshold.flow) {
                 Some((_, track)) => track,
                 None => &recorder.all,
             };
-            Some(verdict(threshold, track, counted_s))
+            verdict(threshold, track, counted_s)
         })
         .collect();
     let chaos = chaos(&ended.marks, recorder, scenario.duration);

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use tokio::task::JoinHandle;
 
 use crate::chaos::{Mark, Stage};
 use crate::report::{Ended, Report, build};
@@ -88,16 +89,19 @@ async fn measured(
     } = setup;
     let world = Rc::new(world);
     let started = jiff::Timestamp::now().to_string();
-    let marks = disturb(&world, &stage);
+    let disturbances = disturb(&world, &stage);
     let gauges = drive::watch(&world, &stage, options.admin_secret.clone());
     let shown = live::show(&world, options.live);
     drive::all_flows(&world).await?;
+    let mut marks = Vec::new();
+    for disturbance in disturbances {
+        marks.extend(disturbance.await?);
+    }
     shown.abort();
     gauges.task.abort();
     let settled = settle_up::settle_up(&world, &before).await;
     unchecked.extend(settled.unchecked);
     let recorder = world.recorder.borrow();
-    let mut marks: Vec<Mark> = marks.borrow().clone();
     marks.sort_by_key(|mark| mark.began);
     let gauges: Gauges = gauges.gauges.borrow().clone();
     if gauges.series.is_empty() {
@@ -120,18 +124,21 @@ async fn measured(
     }))
 }
 
-/// Plans the disturbances; what they did is in the list once they are over.
-fn disturb(world: &Rc<World>, stage: &Rc<Stage>) -> Rc<RefCell<Vec<Mark>>> {
-    let marks = Rc::new(RefCell::new(Vec::new()));
-    for disturbance in world.scenario.chaos.clone() {
-        let (stage, marks, start) = (Rc::clone(stage), Rc::clone(&marks), world.start);
+/// Plans the disturbances. Each of them ends: hooks have a time limit, the rest a length.
+fn disturb(world: &Rc<World>, stage: &Rc<Stage>) -> Vec<JoinHandle<Option<Mark>>> {
+    let plan = world.scenario.chaos.clone().into_iter();
+    plan.map(|disturbance| {
+        let (stage, world) = (Rc::clone(stage), Rc::clone(world));
         tokio::task::spawn_local(async move {
+            let start = world.start;
             tokio::time::sleep_until((start + disturbance.at).into()).await;
-            let mark = stage.act(&disturbance.action, start).await;
-            marks.borrow_mut().push(mark);
-        });
-    }
-    marks
+            match world.stopped.get() {
+                true => None,
+                false => Some(stage.act(&disturbance.action, start).await),
+            }
+        })
+    })
+    .collect()
 }
 
 /// Processor time of this process so far.

@@ -34,6 +34,11 @@ pub(super) async fn settle_up(world: &World, before: &[Option<Before>]) -> Settl
         violations: world.books.borrow().violations.clone(),
         unchecked: Vec::new(),
     };
+    let left = world.in_flight.get();
+    if left > 0 && !world.stopped.get() {
+        let detail = format!("{left} arrivals had not ended when the run was over");
+        settled.violations.add(Kind::NotChecked, detail);
+    }
     for (tenant, before) in before.iter().enumerate() {
         let name = &world.scenario.tenants[tenant].name;
         let Some(before) = before else {

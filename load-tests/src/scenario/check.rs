@@ -103,6 +103,7 @@ fn unique<'a>(field: &str, names: impl Iterator<Item = &'a str>) -> Checked<()> 
 }
 
 fn checked_tenants(raw: Vec<RawTenant>) -> Checked<Vec<Tenant>> {
+    within("tenants", raw.len(), 0, 1_000)?;
     unique("tenants", raw.iter().map(|tenant| tenant.name.as_str()))?;
     let checked = raw.into_iter().map(|tenant| {
         let field = format!("tenants.{}", tenant.name);

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// Longest time that can be written, seconds.
+const LONGEST_S: f64 = 30.0 * 86_400.0;
+
 /// Reads a number with one of the units `us`, `ms`, `s`, `m`, `h`.
 ///
 /// # Errors
@@ -24,8 +27,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         .trim()
         .parse()
         .map_err(|_| format!("{number:?} is no number"))?;
-    Duration::try_from_secs_f64(number * seconds_per_unit)
-        .map_err(|_| format!("{text:?} is no length of time"))
+    let seconds = number * seconds_per_unit;
+    if seconds.is_nan() || !(0.0..=LONGEST_S).contains(&seconds) {
+        return Err(format!("{text:?} is not within nothing and 30 days"));
+    }
+    Ok(Duration::from_secs_f64(seconds))
 }
 
 /// Writes a time with a unit that suits it and three digits.
