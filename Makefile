@@ -83,7 +83,7 @@ cloud-stories: cloud-build ## the rehearsed deployment under crashes, and the en
 	$(CLOUD_LOCAL) --if-installed -- $(CARGO) test $(ALL) --test it -- anywhere::
 
 bench: bench-jobs ## benchmarks of the numeric core and of durable throughput
-	$(CARGO) bench --package oscillink-lattice --locked
+	$(CARGO) bench --package oscillink-lattice --features bench --locked
 
 bench-jobs: ## durable throughput of the all-in-one server
 	$(CARGO) bench --package oscillink --bench jobs --locked

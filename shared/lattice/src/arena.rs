@@ -23,23 +23,18 @@ impl<T> Shelf<T> {
         Self(Mutex::new(Vec::new()))
     }
 
-    /// The smallest buffer with room for `length`, empty; a new one if there is none.
-    fn take(&self, length: usize) -> Vec<T> {
+    /// The smallest buffer with room for `length`, empty.
+    fn take(&self, length: usize) -> Option<Vec<T>> {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let fitting = idle
             .iter()
             .enumerate()
             .filter(|(_, buffer)| (length..=2 * length).contains(&buffer.capacity()))
             .min_by_key(|(_, buffer)| buffer.capacity())
-            .map(|(index, _)| index);
-        match fitting {
-            Some(index) => {
-                let buffer = idle.swap_remove(index);
-                RETAINED.fetch_sub(bytes(&buffer), Ordering::Relaxed);
-                buffer
-            }
-            None => Vec::with_capacity(length),
-        }
+            .map(|(index, _)| index)?;
+        let buffer = idle.swap_remove(fitting);
+        RETAINED.fetch_sub(bytes(&buffer), Ordering::Relaxed);
+        Some(buffer)
     }
 
     /// Keeps a buffer if that stays within the bound, in the place of older ones if need be.
@@ -89,7 +84,8 @@ macro_rules! pooled {
 }
 
 pooled!(f32, 0.0);
-pooled!([f32; 16], [0.0; 16]);
+pooled!([[f32; 16]; 1], [[0.0; 16]; 1]);
+pooled!([[f32; 16]; 2], [[0.0; 16]; 2]);
 pooled!(Step, Step::ZERO);
 pooled!(Lanes, Lanes::splat(0));
 
@@ -97,16 +93,22 @@ pooled!(Lanes, Lanes::splat(0));
 pub(crate) struct Buffer<T: Pooled>(Vec<T>);
 
 impl<T: Pooled> Buffer<T> {
-    /// `length` zeros.
+    /// `length` zeros. A new buffer of plain numbers comes from the allocator as zeros, so that its
+    /// pages are first touched by whoever fills them, piece by piece.
     pub(crate) fn zeroed(length: usize) -> Self {
-        let mut buffer = T::shelf().take(length);
-        buffer.resize(length, T::ZERO);
-        Self(buffer)
+        match T::shelf().take(length) {
+            Some(mut buffer) => {
+                buffer.resize(length, T::ZERO);
+                Self(buffer)
+            }
+            None => Self(vec![T::ZERO; length]),
+        }
     }
 
     /// `values`, of which there are `length`.
     pub(crate) fn collect(length: usize, values: impl Iterator<Item = T>) -> Self {
-        let mut buffer = T::shelf().take(length);
+        let reused = T::shelf().take(length);
+        let mut buffer = reused.unwrap_or_else(|| Vec::with_capacity(length));
         buffer.extend(values);
         Self(buffer)
     }

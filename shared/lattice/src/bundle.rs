@@ -2,9 +2,9 @@
 
 use crate::error::SolveError;
 use crate::exec::Exec;
-use crate::graph::norm;
 use crate::kernels;
 use crate::receipt::{PIECE_ROWS, Solved};
+use crate::simd::{Task, Vector};
 use crate::solution::BundleItem;
 
 /// Share of the coherence drop in a score; the rest is alignment with the query.
@@ -57,20 +57,49 @@ fn rate(solved: &Solved<'_>, coherence: &[f64], exec: Exec<'_>) -> Result<Vec<Ra
         .sum::<f64>()
         / count;
     let deviation = variance.sqrt() + 1e-12;
-    let query_inverse = inverse(norm(solved.problem.query()));
+    let query_norm = exec.level().run(kernels::Norm(solved.problem.query()));
     let mut rows = vec![Rated::default(); coherence.len()];
-    exec.pieces(&mut rows, PIECE_ROWS, |first, piece| {
-        for (index, rated) in piece.iter_mut().enumerate() {
-            let row = first + index;
-            let state = solved.stationary(row);
-            let product = dot(solved, state, solved.problem.query());
-            rated.align = product * inverse(norm(state)) * query_inverse;
-            let z = (coherence[row] - mean) / deviation;
-            rated.score = COHERENCE_SHARE * z + (1.0 - COHERENCE_SHARE) * rated.align;
-            rated.inverse_norm = inverse(norm(solved.anchor(row)));
-        }
+    exec.pieces(&mut rows, PIECE_ROWS, |first, rows| {
+        exec.level().run(Rate {
+            solved,
+            coherence: &coherence[first..],
+            spread: (mean, deviation),
+            query_inverse: inverse(query_norm),
+            first,
+            rows,
+        });
     })?;
     Ok(rows)
+}
+
+/// Rates the rows from `first` on.
+struct Rate<'a> {
+    solved: &'a Solved<'a>,
+    /// Coherence drops from the first row on, and mean and deviation of all of them.
+    coherence: &'a [f64],
+    spread: (f64, f64),
+    query_inverse: f64,
+    first: usize,
+    rows: &'a mut [Rated],
+}
+
+impl Task for Rate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let Self { solved, .. } = self;
+        let (mean, deviation) = self.spread;
+        for (index, (rated, drop)) in self.rows.iter_mut().zip(self.coherence).enumerate() {
+            let row = self.first + index;
+            let state = solved.stationary(row);
+            let product = dot::<V>(solved, state, solved.problem.query());
+            rated.align = product * inverse(kernels::norm::<V>(state)) * self.query_inverse;
+            let z = (drop - mean) / deviation;
+            rated.score = COHERENCE_SHARE * z + (1.0 - COHERENCE_SHARE) * rated.align;
+            rated.inverse_norm = inverse(kernels::norm::<V>(solved.anchor(row)));
+        }
+    }
 }
 
 /// First row with the largest marginal relevance.
@@ -95,21 +124,51 @@ fn compare_with(
 ) -> Result<(), SolveError> {
     let anchor = solved.anchor(chosen);
     let anchor_inverse = rows[chosen].inverse_norm;
-    exec.pieces(rows, PIECE_ROWS, |first, piece| {
-        for (index, rated) in piece.iter_mut().enumerate() {
-            let product = dot(solved, solved.anchor(first + index), anchor);
-            let cosine = product * rated.inverse_norm * anchor_inverse;
-            rated.nearest = Some(rated.nearest.map_or(cosine, |known| known.max(cosine)));
-        }
+    exec.pieces(rows, PIECE_ROWS, |first, rows| {
+        exec.level().run(Compare {
+            solved,
+            anchor,
+            anchor_inverse,
+            first,
+            rows,
+        });
     })
 }
 
-fn dot(solved: &Solved<'_>, a: &[f32], b: &[f32]) -> f64 {
-    solved
-        .scale
-        .unscale_square(kernels::dot(a, b, solved.scale.factor))
+/// Compares the rows from `first` on with a chosen one.
+struct Compare<'a> {
+    solved: &'a Solved<'a>,
+    anchor: &'a [f32],
+    anchor_inverse: f64,
+    first: usize,
+    rows: &'a mut [Rated],
 }
 
+impl Task for Compare<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        for (index, rated) in self.rows.iter_mut().enumerate() {
+            let own = self.solved.anchor(self.first + index);
+            let product = dot::<V>(self.solved, own, self.anchor);
+            let cosine = product * rated.inverse_norm * self.anchor_inverse;
+            rated.nearest = Some(match rated.nearest {
+                Some(known) if known >= cosine => known,
+                _ => cosine,
+            });
+        }
+    }
+}
+
+#[inline(always)]
+fn dot<V: Vector>(solved: &Solved<'_>, a: &[f32], b: &[f32]) -> f64 {
+    solved
+        .scale
+        .unscale_square(kernels::dot::<V>(a, b, solved.scale.factor))
+}
+
+#[inline(always)]
 fn inverse(norm: f64) -> f64 {
     1.0 / (norm + 1e-12)
 }

@@ -7,6 +7,7 @@ use crate::chain::Chain;
 use crate::graph::PathGraph;
 use crate::kernels;
 use crate::receipt::{EdgeTerms, RowStatistics, Solved};
+use crate::simd::Level;
 use crate::solution::{ChainEdge, ChainReceipt, WeakestLink};
 
 /// Smallest weight of path residuals, so that they show even without coherence.
@@ -105,12 +106,11 @@ impl Examiner<'_> {
             return 0.0;
         }
         let lam_c = self.solved.problem.params().lambdas().c;
-        let square = kernels::distance(
-            self.solved.stationary(row),
-            self.solved.degree_factor(row),
-            self.solved.stationary(column),
-            self.solved.degree_factor(column),
-        );
+        let ends = [row, column];
+        let square = Level::get().run(kernels::Distance {
+            rows: ends.map(|end| self.solved.stationary(end)),
+            factors: ends.map(|end| self.solved.degree_factor(end)),
+        });
         let distance = self.solved.scale.unscale_square(square);
         lam_c.max(MIN_PATH_WEIGHT) * f64::from(weight) * distance
     }

@@ -2,12 +2,13 @@
 
 use crate::error::SolveError;
 use crate::exec::Exec;
-use crate::graph::{Graph, norm};
+use crate::graph::Graph;
 use crate::kernels;
 use crate::observer::Stage;
 use crate::params::DiffusionParams;
 use crate::problem::Problem;
 use crate::scale::Scale;
+use crate::simd::{Task, Vector};
 use crate::solution::DiffusionReport;
 
 /// Residual, relative to the source, at which the solve stops.
@@ -69,16 +70,44 @@ fn sources(
 ) -> Result<Vec<f64>, SolveError> {
     let columns = problem.columns();
     let query = problem.query();
-    let query_norm = norm(query) + 1e-12;
+    let query_norm = exec.level().run(kernels::Norm(query)) + 1e-12;
     let mut source = vec![0.0; problem.rows()];
-    exec.pieces(&mut source, PIECE_ROWS, |first, piece| {
-        let rows = problem.anchors()[first * columns..].chunks_exact(columns);
-        for (slot, row) in piece.iter_mut().zip(rows) {
-            let product = scale.unscale_square(kernels::dot(row, query, scale.factor));
-            *slot = beta * (product / (norm(row) + 1e-12) / query_norm).max(0.0);
-        }
+    exec.pieces(&mut source, PIECE_ROWS, |first, slots| {
+        exec.level().run(Sources {
+            rows: &problem.anchors()[first * columns..],
+            query,
+            query_norm,
+            scale,
+            beta,
+            slots,
+        });
     })?;
     Ok(source)
+}
+
+/// Sources of some consecutive rows.
+struct Sources<'a> {
+    rows: &'a [f32],
+    query: &'a [f32],
+    query_norm: f64,
+    scale: Scale,
+    beta: f64,
+    slots: &'a mut [f64],
+}
+
+impl Task for Sources<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let Self { query, scale, .. } = self;
+        let rows = self.rows.chunks_exact(query.len());
+        for (slot, row) in self.slots.iter_mut().zip(rows) {
+            let product = scale.unscale_square(kernels::dot::<V>(row, query, scale.factor));
+            let cosine = product / (kernels::norm::<V>(row) + 1e-12) / self.query_norm;
+            *slot = self.beta * cosine.max(0.0);
+        }
+    }
 }
 
 /// `(h - min) / (max - min)`, or `None` when that is not finite.
@@ -102,46 +131,39 @@ fn rescale(h: &[f64]) -> Option<Vec<f32>> {
 /// `L + gamma I`.
 struct Screened<'a> {
     graph: &'a Graph,
-    inverse_roots: Vec<f64>,
+    /// `a_ij / (d_i d_j)` of every stored entry.
+    weights: Vec<f64>,
     gamma: f64,
 }
 
 impl<'a> Screened<'a> {
     fn new(graph: &'a Graph, gamma: f64) -> Self {
-        let inverse_roots = graph
+        let inverse_roots: Vec<f64> = graph
             .sqrt_degrees()
             .iter()
             .map(|root| 1.0 / f64::from(*root))
             .collect();
+        let mut weights = Vec::with_capacity(graph.stored());
+        for (row, own) in inverse_roots.iter().enumerate() {
+            let entries = graph.row(row);
+            weights.extend(entries.map(|(column, a)| f64::from(a) * own * inverse_roots[column]));
+        }
         Self {
             graph,
-            inverse_roots,
+            weights,
             gamma,
         }
     }
 
-    /// `out = (L + gamma I) x`; `spread` is scratch for `D^-1 x`.
-    fn apply(
-        &self,
-        x: &[f64],
-        spread: &mut [f64],
-        out: &mut [f64],
-        exec: Exec<'_>,
-    ) -> Result<(), SolveError> {
-        for ((slot, value), inverse) in spread.iter_mut().zip(x).zip(&self.inverse_roots) {
-            *slot = value * inverse;
-        }
-        let spread = &*spread;
-        exec.pieces(out, PIECE_ROWS, |first, piece| {
-            for (index, slot) in piece.iter_mut().enumerate() {
-                let row = first + index;
-                let near: f64 = self
-                    .graph
-                    .row(row)
-                    .map(|(column, a)| f64::from(a) * spread[column])
-                    .sum();
-                *slot = (1.0 + self.gamma) * x[row] - near * self.inverse_roots[row];
-            }
+    /// `out = (L + gamma I) x`.
+    fn apply(&self, x: &[f64], out: &mut [f64], exec: Exec<'_>) -> Result<(), SolveError> {
+        exec.pieces(out, PIECE_ROWS, |first, out| {
+            exec.level().run(Apply {
+                screened: self,
+                x,
+                first,
+                out,
+            });
         })
     }
 
@@ -153,22 +175,22 @@ impl<'a> Screened<'a> {
         let mut h = vec![0.0; count];
         let mut residual = source.to_vec();
         let mut direction = source.to_vec();
-        let (mut spread, mut image) = (vec![0.0; count], vec![0.0; count]);
+        let mut image = vec![0.0; count];
         let mut energy = dot(&residual, &residual);
         for _ in 0..MAX_ITERS {
             if energy.sqrt() <= target {
                 break;
             }
             exec.check()?;
-            self.apply(&direction, &mut spread, &mut image, exec)?;
+            self.apply(&direction, &mut image, exec)?;
             let step = energy / dot(&direction, &image);
             if !step.is_finite() || step < 0.0 {
                 break;
             }
-            for index in 0..count {
-                h[index] += step * direction[index];
-                residual[index] -= step * image[index];
-            }
+            let moved = h.iter_mut().zip(&direction);
+            moved.for_each(|(slot, value)| *slot += step * value);
+            let moved = residual.iter_mut().zip(&image);
+            moved.for_each(|(slot, value)| *slot -= step * value);
             let next = dot(&residual, &residual);
             let turn = next / energy;
             energy = next;
@@ -176,13 +198,41 @@ impl<'a> Screened<'a> {
                 *slot = value + turn * *slot;
             }
         }
-        self.apply(&h, &mut spread, &mut image, exec)?;
+        self.apply(&h, &mut image, exec)?;
         for (slot, value) in image.iter_mut().zip(source) {
             *slot -= value;
         }
         let reach = dot(source, source).sqrt() + (2.0 + self.gamma) * dot(&h, &h).sqrt();
         let trusted = dot(&image, &image).sqrt() <= MAX_BACKWARD_ERROR * reach;
         Ok(trusted.then_some(h))
+    }
+}
+
+/// The rows from `first` on of [`Screened::apply`].
+struct Apply<'a> {
+    screened: &'a Screened<'a>,
+    x: &'a [f64],
+    first: usize,
+    out: &'a mut [f64],
+}
+
+impl Task for Apply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let Self { screened, x, .. } = self;
+        let graph = screened.graph;
+        for (index, slot) in self.out.iter_mut().enumerate() {
+            let row = self.first + index;
+            let slots = graph.slots(row);
+            let entries = graph.columns()[slots.clone()].iter();
+            let mut near = 0.0;
+            for (&column, weight) in entries.zip(&screened.weights[slots]) {
+                near += weight * x[column as usize];
+            }
+            *slot = (1.0 + screened.gamma) * x[row] - near;
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Inner loops over one or two rows: fixed order, sixteen running float32 sums.
 
-use crate::simd::{LANES, Level, Task, Vector};
+use crate::simd::{LANES, Task, Vector};
 
 /// Columns after which float32 sums are moved to double, to bound their rounding error.
 const SEGMENT: usize = 512;
@@ -33,53 +33,49 @@ fn sum<V: Vector, const COUNT: usize>(
             });
             sums = sums.plus(term(padded));
         }
-        total += sums
-            .lanes()
-            .iter()
-            .map(|lane| f64::from(*lane))
-            .sum::<f64>();
+        total += sums.total();
     }
     total
 }
 
 /// `sum (a*scale)(b*scale)`.
-pub(crate) fn dot(a: &[f32], b: &[f32], scale: f32) -> f64 {
-    Level::get().run(Dot {
-        rows: [a, b],
-        scale,
+#[inline(always)]
+pub(crate) fn dot<V: Vector>(a: &[f32], b: &[f32], scale: f32) -> f64 {
+    let scale = V::splat(scale);
+    sum([a, b], |[x, y]: [V; 2]| {
+        x.times(scale).times(y.times(scale))
     })
-}
-
-struct Dot<'a> {
-    rows: [&'a [f32]; 2],
-    scale: f32,
-}
-
-impl Task for Dot<'_> {
-    type Output = f64;
-
-    #[inline(always)]
-    fn run<V: Vector>(self) -> f64 {
-        let scale = V::splat(self.scale);
-        sum(self.rows, |[x, y]: [V; 2]| {
-            x.times(scale).times(y.times(scale))
-        })
-    }
 }
 
 /// `|a*left - b*right|^2`.
-pub(crate) fn distance(a: &[f32], left: f32, b: &[f32], right: f32) -> f64 {
-    Level::get().run(Distance {
-        rows: [a, b],
-        left,
-        right,
+#[inline(always)]
+pub(crate) fn distance<V: Vector>(a: &[f32], left: f32, b: &[f32], right: f32) -> f64 {
+    let (left, right) = (V::splat(left), V::splat(right));
+    sum([a, b], |[x, y]: [V; 2]| {
+        let difference = x.times(left).minus(y.times(right));
+        difference.times(difference)
     })
 }
 
-struct Distance<'a> {
-    rows: [&'a [f32]; 2],
+/// `|(a-b)*left - (c-d)*right|^2`.
+#[inline(always)]
+pub(crate) fn difference_distance<V: Vector>(
+    [a, b]: [&[f32]; 2],
     left: f32,
+    [c, d]: [&[f32]; 2],
     right: f32,
+) -> f64 {
+    let (left, right) = (V::splat(left), V::splat(right));
+    sum([a, b, c, d], |[a, b, c, d]: [V; 4]| {
+        let difference = a.minus(b).times(left).minus(c.minus(d).times(right));
+        difference.times(difference)
+    })
+}
+
+/// [`distance`] on its own, for callers outside of a task.
+pub(crate) struct Distance<'a> {
+    pub(crate) rows: [&'a [f32]; 2],
+    pub(crate) factors: [f32; 2],
 }
 
 impl Task for Distance<'_> {
@@ -87,50 +83,60 @@ impl Task for Distance<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) -> f64 {
-        let (left, right) = (V::splat(self.left), V::splat(self.right));
-        sum(self.rows, |[x, y]: [V; 2]| {
-            let difference = x.times(left).minus(y.times(right));
-            difference.times(difference)
-        })
+        let ([a, b], [left, right]) = (self.rows, self.factors);
+        distance::<V>(a, left, b, right)
     }
 }
 
-/// `|(a-b)*left - (c-d)*right|^2`.
-pub(crate) fn difference_distance(
-    [a, b]: [&[f32]; 2],
-    left: f32,
-    [c, d]: [&[f32]; 2],
-    right: f32,
-) -> f64 {
-    Level::get().run(DifferenceDistance {
-        rows: [a, b, c, d],
-        left,
-        right,
-    })
+/// 2-norm of a row, in double.
+#[inline(always)]
+pub(crate) fn norm<V: Vector>(row: &[f32]) -> f64 {
+    let mut sums = V::wide_zero();
+    let (blocks, rest) = row.as_chunks::<LANES>();
+    for block in blocks {
+        sums = V::load(block).add_square_wide(sums);
+    }
+    if !rest.is_empty() {
+        let mut last = [0.0; LANES];
+        last[..rest.len()].copy_from_slice(rest);
+        sums = V::load(&last).add_square_wide(sums);
+    }
+    V::total_wide(sums).sqrt()
 }
 
-struct DifferenceDistance<'a> {
-    rows: [&'a [f32]; 4],
-    left: f32,
-    right: f32,
-}
+/// [`norm`] on its own, for callers outside of a task.
+pub(crate) struct Norm<'a>(pub(crate) &'a [f32]);
 
-impl Task for DifferenceDistance<'_> {
+impl Task for Norm<'_> {
     type Output = f64;
 
     #[inline(always)]
     fn run<V: Vector>(self) -> f64 {
-        let (left, right) = (V::splat(self.left), V::splat(self.right));
-        sum(self.rows, |[a, b, c, d]: [V; 4]| {
-            let difference = a.minus(b).times(left).minus(c.minus(d).times(right));
-            difference.times(difference)
-        })
+        norm::<V>(self.0)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::Level;
+
+    struct Sums<'a>([&'a [f32]; 2]);
+
+    impl Task for Sums<'_> {
+        type Output = [f64; 4];
+
+        #[inline(always)]
+        fn run<V: Vector>(self) -> [f64; 4] {
+            let [a, b] = self.0;
+            [
+                dot::<V>(a, b, 2.0),
+                distance::<V>(a, 2.0, b, 1.0),
+                difference_distance::<V>([a, b], 0.0, [b, a], 0.0),
+                norm::<V>(a),
+            ]
+        }
+    }
 
     #[test]
     fn every_length_is_summed_whole() {
@@ -143,10 +149,29 @@ mod tests {
                     .map(|(x, y)| (f64::from(*x), f64::from(*y)))
             };
             let products: f64 = pairs().map(|(x, y)| 4.0 * x * y).sum();
-            assert_eq!(dot(&a, &b, 2.0), products);
             let squares: f64 = pairs().map(|(x, y)| (2.0 * x - y).powi(2)).sum();
-            assert_eq!(distance(&a, 2.0, &b, 1.0), squares);
-            assert_eq!(difference_distance([&a, &b], 0.0, [&b, &a], 0.0), 0.0);
+            let length: f64 = pairs().map(|(x, _)| x * x).sum::<f64>().sqrt();
+            for level in Level::available() {
+                assert_eq!(
+                    level.run(Sums([&a, &b])),
+                    [products, squares, 0.0, length],
+                    "{}",
+                    level.name()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_level_sums_in_the_same_order() {
+        // Values whose sums depend on the order they are added in.
+        let a: Vec<f32> = (0..700)
+            .map(|k| (0.1 + k as f32).sin() * 10_f32.powi(k % 9 - 4))
+            .collect();
+        let b: Vec<f32> = a.iter().rev().copied().collect();
+        let expected = Level::Portable.run(Sums([&a, &b]));
+        for level in Level::available() {
+            assert_eq!(level.run(Sums([&a, &b])), expected, "{}", level.name());
         }
     }
 }

@@ -27,6 +27,8 @@
 //! numbers refer to it.
 
 mod arena;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod bundle;
 mod chain;
 mod chain_receipt;

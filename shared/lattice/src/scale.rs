@@ -4,6 +4,10 @@
 //! of `s*tol` and divided by `s` at the end. With `s` a power of two this changes no bit of any
 //! value that neither overflows nor underflows.
 
+use crate::error::SolveError;
+use crate::exec::Exec;
+use crate::simd::{LANES, Task, Vector};
+
 /// Scale factor and its inverse, both exact powers of two.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Scale {
@@ -22,24 +26,46 @@ impl Scale {
     }
 
     /// Turns a sum of squares of scaled values into one of unscaled values.
+    #[inline(always)]
     pub(crate) fn unscale_square(&self, value: f64) -> f64 {
         value * f64::from(self.inverse) * f64::from(self.inverse)
     }
 }
 
+/// Values looked at between two checks.
+const PIECE: usize = 1 << 18;
+
 /// Largest magnitude in `values`, zero when empty.
-pub(crate) fn largest_magnitude(values: &[f32]) -> f32 {
-    let mut lanes = [0.0_f32; 16];
-    let (blocks, rest) = values.as_chunks::<16>();
-    for block in blocks {
-        for (lane, value) in lanes.iter_mut().zip(block) {
-            *lane = lane.max(value.abs());
-        }
-    }
-    let tail = rest
+pub(crate) fn largest_magnitude(values: &[f32], exec: Exec<'_>) -> Result<f32, SolveError> {
+    let mut pieces: Vec<(&[f32], f32)> = values.chunks(PIECE).map(|piece| (piece, 0.0)).collect();
+    exec.each(&mut pieces, |_, (values, largest)| {
+        exec.check()?;
+        *largest = exec.level().run(Largest(values));
+        Ok(())
+    })?;
+    Ok(pieces
         .iter()
-        .fold(0.0_f32, |most, value| most.max(value.abs()));
-    lanes.iter().fold(tail, |most, lane| most.max(*lane))
+        .fold(0.0, |most, (_, largest)| most.max(*largest)))
+}
+
+struct Largest<'a>(&'a [f32]);
+
+impl Task for Largest<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<V: Vector>(self) -> f32 {
+        let (blocks, rest) = self.0.as_chunks::<LANES>();
+        let zero = V::splat(0.0);
+        let mut most = zero;
+        for block in blocks {
+            let values = V::load(block);
+            most = most.larger(values).larger(zero.minus(values));
+        }
+        let lanes = most.lanes();
+        let all = lanes.iter().chain(rest);
+        all.fold(0.0, |most: f32, value| most.max(value.abs()))
+    }
 }
 
 /// Exponent of the largest power of two not above `value`; zero for zero.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use ndarray::Array1;
+use ndarray::{Array1, Array2};
 
 use crate::chain::Chain;
 use crate::error::{FieldError, SolveError};
@@ -12,7 +12,7 @@ use crate::observer::{Observer, Stage};
 use crate::params::DiffusionParams;
 use crate::plan::{Plan, ReceiptDetail, ReceiptOptions};
 use crate::problem::{Problem, clamp_k};
-use crate::receipt::{self, Drop, EdgeTerms, RowTerms, Solved};
+use crate::receipt::{self, Drop, EdgeTerms, Solved};
 use crate::scale::{Scale, largest_magnitude};
 use crate::solution::{
     BundleItem, ChainReceipt, DiffusionReport, PerNode, Receipt, ReceiptMeta, Solution, SolveStats,
@@ -43,9 +43,8 @@ pub fn solve(
     let exec = Exec::new(observer, work(problem));
     exec.check()?;
     let mut timings = Timings::default();
-    let scale = Scale::for_largest(
-        largest_magnitude(problem.anchors()).max(largest_magnitude(problem.query())),
-    );
+    let largest = largest_magnitude(problem.anchors(), exec)?;
+    let scale = Scale::for_largest(largest.max(largest_magnitude(problem.query(), exec)?));
 
     let (graph, diffusion_graph) = timed(&mut timings.graph_build_ms, || {
         build_graphs(problem, plan, exec)
@@ -64,6 +63,7 @@ pub fn solve(
 
     let path = problem.chain().map(PathGraph::new);
     let system = System::new(problem, &graph, path.as_ref(), &gates, scale);
+    exec.check()?;
     // The signature needs what the steps need, so it can be made beside them.
     let settling = || timed(&mut timings.settle_ms, || system.settle(plan.settle, exec));
     let signing = || signature::state_signature(problem, &gates, &graph);
@@ -86,8 +86,8 @@ pub fn solve(
             path: path.as_ref(),
             gates: &gates,
             scale,
-            u: &u,
-            ustar,
+            u: flat(&u),
+            ustar: flat(ustar),
         };
         let run = Run {
             solved,
@@ -115,6 +115,12 @@ pub fn solve(
         diffusion,
         timings,
     })
+}
+
+fn flat(state: &Array2<f32>) -> &[f32] {
+    state
+        .as_slice()
+        .expect("states are assembled in standard layout")
 }
 
 /// About how many multiply-adds the run takes.
@@ -226,25 +232,34 @@ impl Run<'_> {
         let mut measuring_ms = 0.0;
         let edges = if full || plan.bundle_k.is_some() || examined.is_some() {
             Some(timed(&mut measuring_ms, || {
-                EdgeTerms::new(&self.solved, exec)
+                let edges = EdgeTerms::new(&self.solved, exec)?;
+                let coherence = edges.coherence(&self.solved, exec)?;
+                Ok::<_, SolveError>((edges, coherence))
             })?)
         } else {
             None
         };
         let mut reports = Reports::default();
+        let measured = || {
+            edges
+                .as_ref()
+                .map(|(edges, coherence)| (edges, &**coherence))
+        };
         if let Some(options) = plan.receipt {
             let so_far = *timings;
             reports.receipt = Some(timed(&mut timings.receipt_ms, || {
-                self.receipt(options, edges.as_ref().filter(|_| full), &so_far, exec)
+                self.receipt(options, measured().filter(|_| full), &so_far, exec)
             })?);
         }
         timings.receipt_ms += measuring_ms;
-        if let (Some(size), Some(edges)) = (plan.bundle_k, &edges) {
+        if let (Some(size), Some((_, coherence))) = (plan.bundle_k, measured()) {
             reports.bundle = Some(timed(&mut timings.bundle_ms, || {
-                bundle::select(&self.solved, &edges.coherence(&self.solved), size, exec)
+                bundle::select(&self.solved, coherence, size, exec)
             })?);
         }
-        if let (Some(options), Some(chain), Some(edges)) = (&plan.chain_receipt, examined, &edges) {
+        if let (Some(options), Some(chain), Some((edges, _))) =
+            (&plan.chain_receipt, examined, measured())
+        {
             reports.chain_receipt = Some(timed(&mut timings.chain_receipt_ms, || {
                 chain_receipt::examine(&self.solved, edges, chain, options.z_threshold)
             }));
@@ -255,17 +270,17 @@ impl Run<'_> {
     fn receipt(
         &self,
         options: ReceiptOptions,
-        edges: Option<&EdgeTerms>,
+        measured: Option<(&EdgeTerms, &[f64])>,
         timings: &Timings,
         exec: Exec<'_>,
     ) -> Result<Receipt, SolveError> {
-        let delta_h_total = Drop::total(&self.solved, edges, exec)?;
+        let delta_h_total = Drop::total(&self.solved, measured.map(|(edges, _)| edges), exec)?;
         let mut meta = self.meta(options, timings);
         let mut null_points = Vec::new();
         let mut per_node = None;
-        if let Some(edges) = edges {
-            let rows = RowTerms::all(&self.solved, exec)?;
-            let details = receipt::details(&self.solved, edges, &rows, options.null_cap, exec)?;
+        if let Some((edges, coherence)) = measured {
+            let cap = options.null_cap;
+            let details = receipt::details(&self.solved, edges, coherence, cap, exec)?;
             meta.null_points_summary = details.summary;
             null_points = details.null_points;
             per_node = Some(details.per_node);

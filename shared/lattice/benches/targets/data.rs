@@ -1,8 +1,7 @@
 //! The data of the table's rows.
 
-use std::path::Path;
-
 use ndarray::{Array2, s};
+use oscillink_lattice::bench::{around, from_npy, noise, one_hot};
 
 /// One row of the table.
 pub(crate) struct Case {
@@ -60,81 +59,14 @@ pub(crate) fn set(name: &str) -> bool {
     std::env::var(name).is_ok_and(|value| !value.is_empty() && value != "0")
 }
 
-/// A small generator (SplitMix64).
-struct Numbers(u64);
-
-impl Numbers {
-    fn uniform(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    /// Standard normal, by Box and Muller.
-    fn normal(&mut self) -> f32 {
-        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
-        (radius * (std::f64::consts::TAU * self.uniform()).cos()) as f32
-    }
-}
-
-/// Independent normal values: rows without structure.
-pub(crate) fn noise(n: usize, d: usize) -> Array2<f32> {
-    let mut numbers = Numbers(7);
-    Array2::from_shape_fn((n, d), |_| numbers.normal())
-}
-
-/// Normal rows of length about 1 around `centres` others, off by `spread` of that.
-pub(crate) fn around(n: usize, d: usize, centres: usize, spread: f32) -> Array2<f32> {
-    let mut numbers = Numbers(11);
-    let length = (d as f32).sqrt();
-    let middle = Array2::from_shape_fn((centres, d), |_| numbers.normal() / length);
-    Array2::from_shape_fn((n, d), |(i, j)| {
-        middle[[i % centres, j]] + spread * numbers.normal() / length
-    })
-}
-
-/// Each row along one axis.
-fn one_hot(n: usize, d: usize) -> Array2<f32> {
-    Array2::from_shape_fn(
-        (n, d),
-        |(i, j)| {
-            if i % d == j { 1.0 + i as f32 } else { 0.0 }
-        },
-    )
-}
-
 /// 5000 x 384 from the named file, or clustered rows in their place.
 fn embeddings() -> Array2<f32> {
     match std::env::var("OSCILLINK_BENCH_NPY") {
-        Ok(path) => read_npy(Path::new(&path)),
+        Ok(path) => {
+            let file = std::fs::read(path).expect("the file can be read");
+            let all = from_npy(&file).expect("the file holds a float32 matrix");
+            all.slice(s![..all.nrows().min(5000), ..]).to_owned()
+        }
         Err(_) => around(5000, 384, 250, 0.8),
     }
-}
-
-/// Reads a row-major float32 `.npy` file, its first 5000 rows.
-fn read_npy(path: &Path) -> Array2<f32> {
-    let bytes = std::fs::read(path).expect("the file named by OSCILLINK_BENCH_NPY can be read");
-    let length = usize::from(bytes[8]) + 256 * usize::from(bytes[9]);
-    let header = String::from_utf8_lossy(&bytes[10..10 + length]);
-    assert!(header.contains("<f4") && header.contains("'fortran_order': False"));
-    let shape = header
-        .split('(')
-        .nth(1)
-        .and_then(|rest| rest.split(')').next());
-    let sizes: Vec<usize> = shape
-        .unwrap_or_default()
-        .split(',')
-        .filter_map(|size| size.trim().parse().ok())
-        .collect();
-    let values = bytes[10 + length..]
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .map(|value| f32::from_le_bytes(*value))
-        .collect();
-    let all =
-        Array2::from_shape_vec((sizes[0], sizes[1]), values).expect("the shape fits the data");
-    all.slice(s![..sizes[0].min(5000), ..]).to_owned()
 }

@@ -39,9 +39,9 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// Runs `body` and tells how far live memory rose above what was live before.
-pub(crate) fn peak_over<T>(body: impl FnOnce() -> T) -> (T, usize) {
+pub(crate) fn peak_over(body: &mut (dyn FnMut() + Send)) -> u64 {
     let before = LIVE.load(Relaxed);
     PEAK.store(before, Relaxed);
-    let result = body();
-    (result, PEAK.load(Relaxed).saturating_sub(before))
+    body();
+    PEAK.load(Relaxed).saturating_sub(before) as u64
 }

@@ -35,7 +35,14 @@ pub(crate) fn build(
         }
         Ok(())
     })?;
-    Ok(assemble(blocks, total, k, original))
+    exec.check()?;
+    let mut graph = assemble(blocks, total, k, original);
+    exec.check()?;
+    cap_rows(&mut graph);
+    graph.sqrt_degrees = (0..total)
+        .map(|row| sqrt_degree(row_sum(&graph, row)))
+        .collect();
+    Ok(graph)
 }
 
 /// Mutual edges of a block of rows, in row order.
@@ -86,6 +93,7 @@ fn holds(list: &[Candidate], candidate: &Candidate, order: &TieOrder<'_>) -> boo
         .is_some_and(|last| order.compare(last, candidate).is_ge())
 }
 
+/// Edges as they were found, without degrees.
 fn assemble(blocks: Vec<BlockEdges>, total: usize, k: usize, original: &[u32]) -> Graph {
     let stored: usize = blocks.iter().map(|block| block.edges.len()).sum();
     let mut offsets = Vec::with_capacity(total + 1);
@@ -108,18 +116,13 @@ fn assemble(blocks: Vec<BlockEdges>, total: usize, k: usize, original: &[u32]) -
         end += count as usize;
         offsets.push(end);
     }
-    let mut graph = Graph {
+    Graph {
         k,
         offsets,
         columns,
         weights,
         sqrt_degrees: Vec::new(),
-    };
-    cap_rows(&mut graph);
-    graph.sqrt_degrees = (0..total)
-        .map(|row| sqrt_degree(row_sum(&graph, row)))
-        .collect();
-    graph
+    }
 }
 
 /// Scales weights so that heavy rows do not dominate, keeping the adjacency symmetric.

@@ -227,21 +227,25 @@ impl CandidateLists {
         self.bars[row] = Bar::above(&worst, order);
     }
 
-    /// Appends the best k positive similarities of a row, exact and best first.
+    /// Puts the best k positive similarities of a row into `places`, exact and best first; gives their
+    /// number.
     pub(crate) fn finish(
         &mut self,
         row: usize,
         order: &TieOrder<'_>,
         exact: &mut impl FnMut(u32) -> f32,
-        found: &mut Vec<Candidate>,
-    ) {
+        places: &mut [Candidate],
+    ) -> usize {
         if !self.exact[row] {
             self.compact(row);
             self.make_exact(row, order, exact);
         }
         let start = row * self.capacity;
         let entries = &self.entries[start..start + self.lengths[row] as usize];
-        found.extend(entries.iter().map(Entry::candidate));
+        for (place, entry) in places.iter_mut().zip(entries) {
+            *place = entry.candidate();
+        }
+        entries.len()
     }
 }
 

@@ -3,6 +3,7 @@
 mod adjacency;
 mod bar;
 mod candidates;
+mod direct;
 mod neighbors;
 mod packed;
 mod path;
@@ -17,7 +18,6 @@ mod wide;
 
 pub(crate) use candidates::capacity as candidate_capacity;
 pub(crate) use path::PathGraph;
-pub(crate) use rows::norm;
 pub(crate) use search::BLOCK_ROWS;
 
 use crate::error::SolveError;
@@ -87,14 +87,17 @@ impl Graph {
     }
 
     /// Where a row's entries are stored.
+    #[inline(always)]
     pub(crate) fn slots(&self, row: usize) -> std::ops::Range<usize> {
         self.offsets[row]..self.offsets[row + 1]
     }
 
+    #[inline(always)]
     pub(crate) fn columns(&self) -> &[u32] {
         &self.columns
     }
 
+    #[inline(always)]
     pub(crate) fn weights(&self) -> &[f32] {
         &self.weights
     }

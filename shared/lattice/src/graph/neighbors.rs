@@ -4,45 +4,51 @@ use super::ties::Candidate;
 
 /// The best neighbours of every row, best first.
 pub(crate) struct Neighbors {
-    block_rows: usize,
-    blocks: Vec<BlockNeighbors>,
-}
-
-/// Neighbours of a block of consecutive rows, one list after the other.
-#[derive(Default)]
-pub(crate) struct BlockNeighbors {
-    ends: Vec<u32>,
+    /// Places per row.
+    k: usize,
+    lengths: Vec<u32>,
     found: Vec<Candidate>,
 }
 
-impl Neighbors {
-    /// Joins blocks of `block_rows` rows, the last of which may be shorter.
-    pub(crate) fn new(block_rows: usize, blocks: Vec<BlockNeighbors>) -> Self {
-        Self { block_rows, blocks }
-    }
-
-    pub(crate) fn row(&self, row: usize) -> &[Candidate] {
-        self.blocks[row / self.block_rows].row(row % self.block_rows)
-    }
+/// Room for the neighbours of some consecutive rows.
+pub(crate) struct RowSlots<'a> {
+    k: usize,
+    lengths: &'a mut [u32],
+    found: &'a mut [Candidate],
 }
 
-impl BlockNeighbors {
-    /// Room for `rows` lists of up to `k`.
-    pub(crate) fn with_capacity(rows: usize, k: usize) -> Self {
+impl Neighbors {
+    /// No neighbours yet, and room for up to `k` of each row.
+    pub(crate) fn empty(rows: usize, k: usize) -> Self {
         Self {
-            ends: Vec::with_capacity(rows),
-            found: Vec::with_capacity(rows.saturating_mul(k)),
+            k,
+            lengths: vec![0; rows],
+            found: vec![Candidate::NONE; rows.saturating_mul(k)],
         }
     }
 
-    /// Adds the next row's list: `list` appends it to what it is given.
-    pub(crate) fn push(&mut self, list: impl FnOnce(&mut Vec<Candidate>)) {
-        list(&mut self.found);
-        self.ends.push(self.found.len() as u32);
+    /// Room for the neighbours of each `rows` rows; the last run of them may be shorter.
+    pub(crate) fn blocks_mut(&mut self, rows: usize) -> Vec<RowSlots<'_>> {
+        let k = self.k.max(1);
+        self.lengths
+            .chunks_mut(rows)
+            .zip(self.found.chunks_mut(rows * k))
+            .map(|(lengths, found)| RowSlots { k, lengths, found })
+            .collect()
     }
 
-    fn row(&self, row: usize) -> &[Candidate] {
-        let start = if row == 0 { 0 } else { self.ends[row - 1] };
-        &self.found[start as usize..self.ends[row] as usize]
+    #[inline(always)]
+    pub(crate) fn row(&self, row: usize) -> &[Candidate] {
+        let start = row * self.k;
+        &self.found[start..start + self.lengths[row] as usize]
+    }
+}
+
+impl RowSlots<'_> {
+    /// Fills a row: `list` puts its neighbours into the places it is given and tells their number.
+    #[inline(always)]
+    pub(crate) fn put(&mut self, row: usize, list: impl FnOnce(&mut [Candidate]) -> usize) {
+        let places = &mut self.found[row * self.k..(row + 1) * self.k];
+        self.lengths[row] = list(places) as u32;
     }
 }

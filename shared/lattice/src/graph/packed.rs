@@ -16,14 +16,12 @@
 //! to float32, within `u (1 + 2^-20)` of `x_i . x_j`, that is within 65 units of `P`'s scale.
 
 use super::rows::NormalizedRows;
+use super::search::BLOCK_ROWS;
 use super::similarity;
 use crate::arena::Buffer;
 use crate::error::SolveError;
 use crate::exec::Exec;
 use crate::simd::{LANES, Step, Task, Vector};
-
-/// Rows packed by one piece of parallel work, whole panels.
-const PIECE_PANELS: usize = 16;
 
 /// What a normalised value is multiplied by.
 const SCALE: f64 = 32767.0;
@@ -41,7 +39,8 @@ const ROUNDING: f64 = 66.0;
 /// Packed rows and what is known of each.
 pub(crate) struct PackedRows {
     steps: usize,
-    panels: Buffer<Step>,
+    /// Panels of each search block.
+    blocks: Vec<Buffer<Step>>,
     facts: Vec<RowFacts>,
     /// Largest length and largest loss of any row.
     most: RowFacts,
@@ -67,18 +66,19 @@ impl PackedRows {
     /// Packs every row.
     pub(crate) fn new(rows: &NormalizedRows, exec: Exec<'_>) -> Result<Self, SolveError> {
         let steps = rows.stride().div_ceil(2);
-        let count = rows.len().div_ceil(LANES);
-        let mut panels = Buffer::zeroed(count * steps);
         let mut facts = vec![RowFacts::default(); rows.len()];
-        let mut pieces: Vec<(&mut [Step], &mut [RowFacts])> = panels
-            .chunks_mut(PIECE_PANELS * steps)
-            .zip(facts.chunks_mut(PIECE_PANELS * LANES))
+        let mut blocks: Vec<Buffer<Step>> = Vec::new();
+        blocks.resize_with(rows.len().div_ceil(BLOCK_ROWS), Buffer::default);
+        let mut pieces: Vec<(&mut Buffer<Step>, &mut [RowFacts])> = blocks
+            .iter_mut()
+            .zip(facts.chunks_mut(BLOCK_ROWS))
             .collect();
-        exec.each(&mut pieces, |piece, (panels, facts)| {
+        exec.each(&mut pieces, |block, (panels, facts)| {
             exec.check()?;
+            **panels = Buffer::zeroed(facts.len().div_ceil(LANES) * steps);
             exec.level().run(Pack {
                 rows,
-                first: piece * PIECE_PANELS * LANES,
+                first: block * BLOCK_ROWS,
                 steps,
                 panels,
                 facts,
@@ -93,16 +93,15 @@ impl PackedRows {
             });
         Ok(Self {
             steps,
-            panels,
+            blocks,
             facts,
             most,
         })
     }
 
-    /// Panels that hold rows `first..first + count`; `first` is the first row of a panel.
-    pub(crate) fn panels(&self, first: usize, count: usize) -> &[Step] {
-        let panel = first / LANES;
-        &self.panels[panel * self.steps..(panel + count.div_ceil(LANES)) * self.steps]
+    /// Panels of the search block that starts with row `first`.
+    pub(crate) fn panels(&self, first: usize) -> &[Step] {
+        &self.blocks[first / BLOCK_ROWS]
     }
 
     pub(crate) fn steps(&self) -> usize {

@@ -5,8 +5,9 @@ use super::ties::TieOrder;
 use crate::arena::Buffer;
 use crate::error::SolveError;
 use crate::exec::Exec;
+use crate::kernels;
 use crate::problem::Problem;
-use crate::simd::{Level, Task, Vector};
+use crate::simd::{Task, Vector};
 
 const PIECE_ROWS: usize = 256;
 
@@ -42,12 +43,14 @@ impl NormalizedRows {
             .collect();
         exec.each(&mut pieces, |_, (rows, digests, original)| {
             exec.check()?;
-            let targets = rows.chunks_exact_mut(stride).zip(digests.iter_mut());
-            for ((target, digest), &index) in targets.zip(original.iter()) {
-                let start = index as usize * columns;
-                let row = &anchors[start..start + columns];
-                *digest = exec.level().run(Normalize { row, target });
-            }
+            exec.level().run(Normalize {
+                anchors,
+                columns,
+                original,
+                targets: rows,
+                stride,
+                digests,
+            });
             Ok(())
         })?;
         Ok(Self {
@@ -65,6 +68,12 @@ impl NormalizedRows {
     /// the row itself. Edges are mutual, so the others have none; and without them no row's best k
     /// changes.
     pub(crate) fn without_surplus(&self, k: usize, order: &TieOrder<'_>) -> Option<Self> {
+        let mut digests = self.digests.clone();
+        digests.sort_unstable();
+        let crowded = |from: usize| digests.get(from + k + 1) == Some(&digests[from]);
+        if !(0..digests.len()).any(crowded) {
+            return None;
+        }
         let mut by_digest: Vec<(u64, u64, u32)> = self
             .digests
             .iter()
@@ -131,23 +140,33 @@ fn same_bits(a: &[f32], b: &[f32]) -> bool {
     a.iter().zip(b).all(|(x, y)| x.to_bits() == y.to_bits())
 }
 
-/// `y / (|y| + 1e-12)`, the norm accumulated in double and everything else in float32; gives a digest
-/// of the result.
+/// `y / (|y| + 1e-12)` of some rows, the norm accumulated in double and everything else in float32, and
+/// digests of the results.
 struct Normalize<'a> {
-    row: &'a [f32],
-    target: &'a mut [f32],
+    anchors: &'a [f32],
+    columns: usize,
+    original: &'a [u32],
+    targets: &'a mut [f32],
+    stride: usize,
+    digests: &'a mut [u64],
 }
 
 impl Task for Normalize<'_> {
-    type Output = u64;
+    type Output = ();
 
     #[inline(always)]
-    fn run<V: Vector>(self) -> u64 {
-        let length = Norm(self.row).run::<V>() as f32 + 1e-12;
-        for (slot, value) in self.target.iter_mut().zip(self.row) {
-            *slot = value / length;
+    fn run<V: Vector>(self) {
+        let targets = self.targets.chunks_exact_mut(self.stride);
+        let slots = targets.zip(self.digests);
+        for ((target, slot), &index) in slots.zip(self.original) {
+            let start = index as usize * self.columns;
+            let row = &self.anchors[start..start + self.columns];
+            let length = kernels::norm::<V>(row) as f32 + 1e-12;
+            for (value, own) in target.iter_mut().zip(row) {
+                *value = own / length;
+            }
+            *slot = digest(target);
         }
-        digest(self.target)
     }
 }
 
@@ -164,30 +183,4 @@ fn digest(row: &[f32]) -> u64 {
     lanes.iter().fold(0, |mixed: u64, lane| {
         (mixed.rotate_left(23) ^ u64::from(*lane)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     })
-}
-
-/// 2-norm of a row, in double.
-pub(crate) fn norm(row: &[f32]) -> f64 {
-    Level::get().run(Norm(row))
-}
-
-struct Norm<'a>(&'a [f32]);
-
-impl Task for Norm<'_> {
-    type Output = f64;
-
-    #[inline(always)]
-    fn run<V: Vector>(self) -> f64 {
-        let mut lanes = [0.0_f64; LANES];
-        let (blocks, rest) = self.0.as_chunks::<LANES>();
-        for block in blocks {
-            for lane in 0..LANES {
-                lanes[lane] += f64::from(block[lane]) * f64::from(block[lane]);
-            }
-        }
-        for (lane, value) in lanes.iter_mut().zip(rest) {
-            *lane += f64::from(*value) * f64::from(*value);
-        }
-        lanes.iter().sum::<f64>().sqrt()
-    }
 }

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::candidates::CandidateLists;
-use super::neighbors::{BlockNeighbors, Neighbors};
+use super::direct;
+use super::neighbors::{Neighbors, RowSlots};
 use super::packed::PackedRows;
 use super::rows::NormalizedRows;
 use super::similarity::Exact;
@@ -33,6 +34,20 @@ pub(crate) fn nearest(
     order: &TieOrder<'_>,
     exec: Exec<'_>,
 ) -> Result<Neighbors, SolveError> {
+    if k > 0 && rows.len() > k && direct::pays(rows) {
+        direct::nearest(rows, k, order, exec)
+    } else {
+        by_tiles(rows, k, order, exec)
+    }
+}
+
+/// The same tile by tile, however many rows there are.
+pub(super) fn by_tiles(
+    rows: &NormalizedRows,
+    k: usize,
+    order: &TieOrder<'_>,
+    exec: Exec<'_>,
+) -> Result<Neighbors, SolveError> {
     let total = rows.len();
     let k = k.min(total.saturating_sub(1));
     let spans: Vec<Span> = (0..total)
@@ -42,15 +57,8 @@ pub(crate) fn nearest(
             count: BLOCK_ROWS.min(total - first),
         })
         .collect();
-    let mut found: Vec<BlockNeighbors> = spans
-        .iter()
-        .map(|span| BlockNeighbors::with_capacity(span.count, k))
-        .collect();
     if k == 0 {
-        for (block, span) in found.iter_mut().zip(&spans) {
-            (0..span.count).for_each(|_| block.push(|_| ()));
-        }
-        return Ok(Neighbors::new(BLOCK_ROWS, found));
+        return Ok(Neighbors::empty(total, 0));
     }
     let packed = PackedRows::new(rows, exec)?;
     let lists: Vec<Mutex<Option<CandidateLists>>> =
@@ -66,8 +74,9 @@ pub(crate) fn nearest(
     };
     search.diagonal()?;
     search.upper()?;
-    search.finish(&mut found)?;
-    Ok(Neighbors::new(BLOCK_ROWS, found))
+    let mut found = Neighbors::empty(total, k);
+    search.finish(&mut found.blocks_mut(BLOCK_ROWS))?;
+    Ok(found)
 }
 
 /// What one thread needs for a tile.
@@ -204,7 +213,7 @@ impl Search<'_> {
         }
     }
 
-    fn finish(&self, found: &mut [BlockNeighbors]) -> Result<(), SolveError> {
+    fn finish(&self, found: &mut [RowSlots<'_>]) -> Result<(), SolveError> {
         self.exec.each(found, |block, found| {
             self.exec.check()?;
             let Some(mut lists) = self.lock(block).take() else {
@@ -213,7 +222,9 @@ impl Search<'_> {
             let span = self.spans[block];
             for row in 0..span.count {
                 let mut exact = |other| self.exact.similarity(span.first + row, other);
-                found.push(|found| lists.finish(row, self.order, &mut exact, found));
+                found.put(row, |places| {
+                    lists.finish(row, self.order, &mut exact, places)
+                });
             }
             Ok(())
         })
@@ -279,6 +290,7 @@ impl Pair<'_> {
 }
 
 /// A product that at least `k` of `products` reach: the k-th largest of the lanes' maxima.
+#[inline(always)]
 fn surely_reached(products: &[Lanes], k: usize) -> Option<i32> {
     if k > LANES {
         return None;
@@ -289,8 +301,20 @@ fn surely_reached(products: &[Lanes], k: usize) -> Option<i32> {
             most.0[lane] = most.0[lane].max(lanes.0[lane]);
         }
     }
-    let (_, kth, _) = most.0.select_nth_unstable_by(k - 1, |a, b| b.cmp(a));
-    (*kth > i32::MIN).then_some(*kth)
+    // How many maxima reach each of them.
+    let mut reached = [0_u32; LANES];
+    for other in most.0 {
+        for (count, own) in reached.iter_mut().zip(most.0) {
+            *count += u32::from(other >= own);
+        }
+    }
+    let mut kth = i32::MIN;
+    for (own, count) in most.0.into_iter().zip(reached) {
+        if count as usize >= k {
+            kth = kth.max(own);
+        }
+    }
+    (kth > i32::MIN).then_some(kth)
 }
 
 /// Positions of the bits that are set, ascending.

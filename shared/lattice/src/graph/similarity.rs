@@ -6,7 +6,7 @@
 //! multiply-add.
 
 use super::rows::NormalizedRows;
-use crate::simd::{Level, Task, Vector};
+use crate::simd::{Level, Task, Vector, halved};
 
 /// Running sums of the exact dot product; rows are padded to a multiple of it.
 pub(crate) const LANES: usize = 16;
@@ -65,13 +65,6 @@ impl Task for DotWide<'_> {
                 lanes[lane] += f64::from(x[lane]) * f64::from(y[lane]);
             }
         }
-        let mut width = LANES / 2;
-        while width > 0 {
-            for lane in 0..width {
-                lanes[lane] += lanes[lane + width];
-            }
-            width /= 2;
-        }
-        lanes[0]
+        halved(lanes)
     }
 }

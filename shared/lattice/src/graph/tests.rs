@@ -3,9 +3,9 @@
 use ndarray::Array2;
 
 use super::rows::NormalizedRows;
-use super::search;
 use super::similarity::Exact;
 use super::ties::{Candidate, TieOrder};
+use super::{direct, search};
 use crate::exec::Exec;
 use crate::observer::Unobserved;
 use crate::params::Params;
@@ -105,14 +105,20 @@ fn check(y: &Array2<f32>, k: usize, seed: Option<i64>, context: &str) {
         .map(|row| plain(&exact, row, k, &order))
         .collect();
     for level in Level::available() {
-        let found = search::nearest(&rows, k, &order, portable.at_level(level)).unwrap();
-        for (row, expected) in expected.iter().enumerate() {
-            assert_eq!(
-                found.row(row),
-                expected,
-                "{context}, row {row}, {}",
-                level.name()
-            );
+        let exec = portable.at_level(level);
+        let mut ways = vec![search::by_tiles(&rows, k, &order, exec).unwrap()];
+        if (1..rows.len()).contains(&k) {
+            ways.push(direct::nearest(&rows, k, &order, exec).unwrap());
+        }
+        for (way, found) in ways.iter().enumerate() {
+            for (row, expected) in expected.iter().enumerate() {
+                assert_eq!(
+                    found.row(row),
+                    expected,
+                    "{context}, row {row}, {}, way {way}",
+                    level.name()
+                );
+            }
         }
     }
 }

@@ -9,6 +9,14 @@ pub(crate) struct Candidate {
     pub(crate) row: u32,
 }
 
+impl Candidate {
+    /// What fills places without a neighbour.
+    pub(crate) const NONE: Self = Self {
+        similarity: 0.0,
+        row: u32::MAX,
+    };
+}
+
 /// Orders equally similar rows: by index, or by a seeded shuffle of the indices.
 pub(crate) struct TieOrder<'a> {
     seed: Option<i64>,

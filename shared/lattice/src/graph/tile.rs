@@ -80,13 +80,13 @@ impl Tile {
         mut row_done: impl FnMut(&mut Self, usize),
     ) {
         let steps = packed.steps();
-        let others = packed.panels(right.first, right.count);
+        let others = packed.panels(right.first);
         self.panels = right.count.div_ceil(LANES);
         let rows = left.count.next_multiple_of(ROWS);
         self.products.resize(rows * self.panels, Lanes::splat(0));
         self.marks.clear();
         self.marks.resize(rows * self.panels, 0);
-        let own = packed.panels(left.first, left.count);
+        let own = packed.panels(left.first);
         for first in (0..rows).step_by(ROWS) {
             let panel = first / LANES;
             let strip = Strip::new(

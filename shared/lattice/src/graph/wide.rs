@@ -6,7 +6,7 @@ use super::tile::Span;
 use crate::simd::{LANES, Level, Task, Vector};
 
 /// Left rows multiplied at once.
-const GROUP: usize = 8;
+pub(super) const GROUP: usize = 8;
 
 /// Similarities one tile may ask for one by one, as a fraction of its size.
 const FLOOD_FRACTION: usize = 32;
@@ -30,8 +30,7 @@ pub(crate) struct WideTile<'a> {
     right: Span,
     asked: usize,
     filled: bool,
-    /// Distance of two sums of the same products in different orders: each is within
-    /// `terms * 2^-53 * |a||b|` of the true value, so within twice that of the other.
+    /// How far products may be from those that define the similarity, see [`reach`].
     reach: f64,
     buffers: &'a mut WideBuffers,
 }
@@ -51,7 +50,7 @@ impl<'a> WideTile<'a> {
             right,
             asked: 0,
             filled: false,
-            reach: 4.0 * (exact.terms() + 8) as f64 * (f64::EPSILON / 2.0),
+            reach: reach(exact.terms()),
             buffers,
         }
     }
@@ -127,50 +126,84 @@ impl Task for Fill<'_> {
             right,
             buffers,
         } = self;
-        let stride = rows.stride();
         let panels = right.count.div_ceil(LANES);
         let WideBuffers {
             products,
             transposed,
             widened,
         } = buffers;
-        transposed.resize(panels * stride, [0.0; LANES]);
-        for place in 0..right.count {
-            let (panel, lane) = (place / LANES, place % LANES);
-            let steps = &mut transposed[panel * stride..(panel + 1) * stride];
-            for (step, value) in steps.iter_mut().zip(rows.row(right.first + place)) {
-                step[lane] = *value;
-            }
-        }
-        widened.resize(stride, [0.0; GROUP]);
+        transpose(rows, right, transposed);
         for group in (0..left.count).step_by(GROUP) {
-            // The last group repeats the last row.
-            for index in 0..GROUP {
-                let own = rows.row(left.first + (group + index).min(left.count - 1));
-                for (slot, value) in widened.iter_mut().zip(own) {
-                    slot[index] = f64::from(*value);
-                }
-            }
-            for (panel, others) in transposed.chunks_exact(stride).enumerate() {
-                let mut sums = [V::wide_zero(); GROUP];
-                for (own, other) in widened.iter().zip(others) {
-                    let other = V::load(other);
-                    for (sum, own) in sums.iter_mut().zip(own) {
-                        *sum = other.add_wide(*own, *sum);
-                    }
-                }
-                for (index, sum) in sums.into_iter().enumerate().take(left.count - group) {
-                    V::store_wide(sum, &mut products[(group + index) * panels + panel]);
-                }
-            }
+            let span = Span {
+                first: left.first + group,
+                count: GROUP.min(left.count - group),
+            };
+            multiply_group::<V>(rows, span, widened, transposed, |index, panel, sums| {
+                V::store_wide(sums, &mut products[(group + index) * panels + panel]);
+            });
         }
     }
+}
+
+/// The rows of a span, panel by panel and column by column.
+#[inline(always)]
+pub(super) fn transpose(rows: &NormalizedRows, span: Span, transposed: &mut Vec<[f32; LANES]>) {
+    let stride = rows.stride();
+    transposed.clear();
+    transposed.resize(span.count.div_ceil(LANES) * stride, [0.0; LANES]);
+    for place in 0..span.count {
+        let (panel, lane) = (place / LANES, place % LANES);
+        let steps = &mut transposed[panel * stride..(panel + 1) * stride];
+        for (step, value) in steps.iter_mut().zip(rows.row(span.first + place)) {
+            step[lane] = *value;
+        }
+    }
+}
+
+/// Dot products of up to [`GROUP`] rows with transposed ones; `put` gets the place of a row in the
+/// group, a panel and their sums.
+#[inline(always)]
+pub(super) fn multiply_group<V: Vector>(
+    rows: &NormalizedRows,
+    group: Span,
+    widened: &mut Vec<[f64; GROUP]>,
+    transposed: &[[f32; LANES]],
+    mut put: impl FnMut(usize, usize, V::Wide),
+) {
+    widened.resize(rows.stride(), [0.0; GROUP]);
+    // A group with too few rows repeats the last one.
+    for index in 0..GROUP {
+        let own = rows.row(group.first + index.min(group.count - 1));
+        for (slot, value) in widened.iter_mut().zip(own) {
+            slot[index] = f64::from(*value);
+        }
+    }
+    for (panel, others) in transposed.chunks_exact(rows.stride()).enumerate() {
+        let mut sums = [V::wide_zero(); GROUP];
+        for (own, other) in widened.iter().zip(others) {
+            let other = V::load(other);
+            for (sum, own) in sums.iter_mut().zip(own) {
+                *sum = other.add_wide(*own, *sum);
+            }
+        }
+        for (index, sum) in sums.into_iter().enumerate().take(group.count) {
+            put(index, panel, sum);
+        }
+    }
+}
+
+/// Distance of two sums of the same products in different orders: each is within
+/// `terms * 2^-53 * |a||b|` of the true value, so within twice that of the other.
+#[inline(always)]
+pub(super) fn reach(terms: usize) -> f64 {
+    4.0 * (terms + 8) as f64 * (f64::EPSILON / 2.0)
 }
 
 /// Rounds a double that is within `reach` of the defining sum to what that sum rounds to, or `None`
 /// when it is too close to a rounding boundary to tell: if both ends of the interval round alike, so
 /// does everything in it.
-fn rounded_if_certain(value: f64, reach: f64) -> Option<f32> {
+#[inline(always)]
+pub(super) fn rounded_if_certain(value: f64, reach: f64) -> Option<f32> {
     let low = (value - reach) as f32;
     let high = (value + reach) as f32;
     (low == high).then_some(low)

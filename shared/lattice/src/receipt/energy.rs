@@ -4,6 +4,7 @@ use super::{EdgeTerms, PIECE_ROWS, Solved};
 use crate::error::SolveError;
 use crate::exec::Exec;
 use crate::kernels;
+use crate::simd::{Task, Vector};
 
 /// The energy between the settled and the stationary state.
 ///
@@ -20,41 +21,58 @@ impl Drop {
         exec: Exec<'_>,
     ) -> Result<f64, SolveError> {
         let mut rows = vec![0.0_f64; solved.rows()];
-        exec.pieces(&mut rows, PIECE_ROWS, |first, piece| {
-            for (index, energy) in piece.iter_mut().enumerate() {
-                *energy = of_row(solved, edges, first + index);
-            }
+        exec.pieces(&mut rows, PIECE_ROWS, |first, rows| {
+            exec.level().run(Energies {
+                solved,
+                edges,
+                first,
+                rows,
+            });
         })?;
         Ok(solved.scale.unscale_square(rows.iter().sum()))
     }
 }
 
-fn of_row(solved: &Solved<'_>, measured: Option<&EdgeTerms>, row: usize) -> f64 {
+/// Energies of the rows from `first` on.
+struct Energies<'a> {
+    solved: &'a Solved<'a>,
+    edges: Option<&'a EdgeTerms>,
+    first: usize,
+    rows: &'a mut [f64],
+}
+
+impl Task for Energies<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        for (index, energy) in self.rows.iter_mut().enumerate() {
+            *energy = of_row::<V>(self.solved, self.edges, self.first + index);
+        }
+    }
+}
+
+#[inline(always)]
+fn of_row<V: Vector>(solved: &Solved<'_>, measured: Option<&EdgeTerms>, row: usize) -> f64 {
     let lambdas = solved.problem.params().lambdas();
-    let own = between(solved, row, solved.scale.factor, None);
+    let own = between::<V>(solved, row, solved.scale.factor, None);
     let mut weight = lambdas.g + lambdas.q * f64::from(solved.gates[row]);
     weight += lambdas.c * solved.graph.diagonal_excess(row);
-    let edges: f64 = solved
-        .graph
-        .slots(row)
-        .map(|slot| (slot, solved.graph.columns()[slot] as usize))
-        .filter(|(_, column)| *column > row)
-        .map(|(slot, column)| {
+    let mut edges = 0.0;
+    for slot in solved.graph.slots(row) {
+        let column = solved.graph.columns()[slot] as usize;
+        if column > row {
             let left = match measured {
                 Some(edges) => edges.at(slot).left,
                 None => {
                     let right = solved.degree_factor(column);
-                    between(
-                        solved,
-                        row,
-                        solved.degree_factor(row),
-                        Some((column, right)),
-                    )
+                    let left = solved.degree_factor(row);
+                    between::<V>(solved, row, left, Some((column, right)))
                 }
             };
-            f64::from(solved.graph.weights()[slot]) * left
-        })
-        .sum();
+            edges += f64::from(solved.graph.weights()[slot]) * left;
+        }
+    }
     let mut energy = lambdas.c * edges;
     if let Some(path) = solved.path {
         let root = path.sqrt_degree(row);
@@ -67,7 +85,7 @@ fn of_row(solved: &Solved<'_>, measured: Option<&EdgeTerms>, row: usize) -> f64 
             .filter(|(column, _)| *column > row)
             .map(|&(column, p)| {
                 let right = factor / path.sqrt_degree(column);
-                f64::from(p) * between(solved, row, factor / root, Some((column, right)))
+                f64::from(p) * between::<V>(solved, row, factor / root, Some((column, right)))
             })
             .sum();
         energy += lambdas.p * steps;
@@ -76,7 +94,8 @@ fn of_row(solved: &Solved<'_>, measured: Option<&EdgeTerms>, row: usize) -> f64 
 }
 
 /// `|v_i left - v_j right|^2`, or `|v_i left|^2` without a second row.
-pub(super) fn between(
+#[inline(always)]
+pub(super) fn between<V: Vector>(
     solved: &Solved<'_>,
     row: usize,
     left: f32,
@@ -84,8 +103,8 @@ pub(super) fn between(
 ) -> f64 {
     let [u, ustar] = [solved.settled(row), solved.stationary(row)];
     match other {
-        None => kernels::distance(u, left, ustar, left),
-        Some((column, right)) => kernels::difference_distance(
+        None => kernels::distance::<V>(u, left, ustar, left),
+        Some((column, right)) => kernels::difference_distance::<V>(
             [u, ustar],
             left,
             [solved.settled(column), solved.stationary(column)],

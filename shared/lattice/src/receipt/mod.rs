@@ -6,9 +6,8 @@ mod terms;
 
 pub(crate) use energy::Drop;
 pub(crate) use null_points::{RowStatistics, cap as cap_null_points, find as find_null_points};
-pub(crate) use terms::{EdgeTerms, RowTerms};
-
-use ndarray::Array2;
+pub(crate) use terms::EdgeTerms;
+use terms::RowTerms;
 
 use crate::error::SolveError;
 use crate::exec::Exec;
@@ -27,8 +26,10 @@ pub(crate) struct Solved<'a> {
     pub(crate) path: Option<&'a PathGraph>,
     pub(crate) gates: &'a [f32],
     pub(crate) scale: Scale,
-    pub(crate) u: &'a Array2<f32>,
-    pub(crate) ustar: &'a Array2<f32>,
+    /// Settled state, row after row.
+    pub(crate) u: &'a [f32],
+    /// Stationary state, row after row.
+    pub(crate) ustar: &'a [f32],
 }
 
 impl Solved<'_> {
@@ -36,31 +37,32 @@ impl Solved<'_> {
         self.problem.rows()
     }
 
+    #[inline(always)]
     pub(crate) fn anchor(&self, row: usize) -> &[f32] {
-        let columns = self.problem.columns();
-        &self.problem.anchors()[row * columns..(row + 1) * columns]
+        self.row_of(self.problem.anchors(), row)
     }
 
+    #[inline(always)]
     pub(crate) fn settled(&self, row: usize) -> &[f32] {
-        row_of(self.u, row)
+        self.row_of(self.u, row)
     }
 
+    #[inline(always)]
     pub(crate) fn stationary(&self, row: usize) -> &[f32] {
-        row_of(self.ustar, row)
+        self.row_of(self.ustar, row)
+    }
+
+    #[inline(always)]
+    fn row_of<'m>(&self, matrix: &'m [f32], row: usize) -> &'m [f32] {
+        let columns = self.problem.columns();
+        &matrix[row * columns..(row + 1) * columns]
     }
 
     /// `s / d_i`: scales a row and divides it by the root of its degree in one multiplication.
+    #[inline(always)]
     pub(crate) fn degree_factor(&self, row: usize) -> f32 {
         self.scale.factor / self.graph.sqrt_degrees()[row]
     }
-}
-
-fn row_of(matrix: &Array2<f32>, row: usize) -> &[f32] {
-    let columns = matrix.ncols();
-    let flat = matrix
-        .as_slice()
-        .expect("states are assembled in standard layout");
-    &flat[row * columns..(row + 1) * columns]
 }
 
 /// The full part of a receipt: sums, per-node terms and null points.
@@ -74,14 +76,15 @@ pub(crate) struct Details {
 pub(crate) fn details(
     solved: &Solved<'_>,
     edges: &EdgeTerms,
-    rows: &[RowTerms],
+    coherence: &[f64],
     null_cap: Option<usize>,
     exec: Exec<'_>,
 ) -> Result<Details, SolveError> {
     let found = find_null_points(solved, edges, exec)?;
     let (null_points, summary) = cap_null_points(found, null_cap);
+    let rows = RowTerms::all(solved, exec)?;
     let per_node = PerNode {
-        coh_drop: edges.coherence(solved),
+        coh_drop: coherence.to_vec(),
         anchor_pen: rows.iter().map(|row| row.anchor).collect(),
         query_term: rows.iter().map(|row| row.query).collect(),
     };

@@ -27,7 +27,7 @@ mod vector;
 mod x86;
 
 pub(crate) use strip::{LANES, Lanes, ROWS, Step, Strip};
-pub(crate) use vector::Vector;
+pub(crate) use vector::{Vector, halved};
 
 use std::sync::OnceLock;
 

@@ -8,8 +8,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::operator::Shifted;
-use super::panel::{Input, Line, Panel, WIDTH};
-use crate::arena::Buffer;
+use super::panel::{Input, Line, Panel};
+use crate::arena::{Buffer, Pooled};
 use crate::error::SolveError;
 use crate::exec::Exec;
 use crate::observer::Stage;
@@ -22,26 +22,33 @@ pub(crate) struct Limits {
 }
 
 /// Outcome over all panels.
-pub(crate) struct Run {
-    pub(crate) panels: Vec<Panel>,
+pub(crate) struct Run<const LINES: usize>
+where
+    Line<LINES>: Pooled,
+{
+    pub(crate) panels: Vec<Panel<LINES>>,
     pub(crate) iters: usize,
     pub(crate) residual: f64,
 }
 
 /// Solves for all columns. At least one iteration is always done.
-pub(crate) fn solve(
+pub(crate) fn solve<const LINES: usize>(
     shifted: &Shifted<'_>,
     input: &Input<'_>,
     limits: Limits,
     stage: Stage,
     exec: Exec<'_>,
-) -> Result<Run, SolveError> {
-    let count = input.columns.div_ceil(WIDTH);
-    let mut panels: Vec<Panel> = (0..count).map(|_| Panel::default()).collect();
+) -> Result<Run<LINES>, SolveError>
+where
+    Line<LINES>: Pooled,
+{
+    let width = Panel::<LINES>::COLUMNS;
+    let count = input.columns.div_ceil(width);
+    let mut panels: Vec<Panel<LINES>> = (0..count).map(|_| Panel::default()).collect();
     let done = AtomicUsize::new(0);
     exec.each_with(&mut panels, Buffer::default, |image, index, panel| {
         exec.check()?;
-        *panel = Panel::start(shifted, input, index * WIDTH, exec.level());
+        *panel = Panel::start(shifted, input, index * width, exec.level());
         advance(panel, shifted, image, exec, |panel| {
             panel.iters() == limits.max_iters || reached(panel, limits.tol)
         })?;
@@ -82,13 +89,16 @@ pub(crate) fn solve(
 }
 
 /// Iterates until `stop` holds; a fresh panel is always iterated once.
-fn advance(
-    panel: &mut Panel,
+fn advance<const LINES: usize>(
+    panel: &mut Panel<LINES>,
     shifted: &Shifted<'_>,
-    image: &mut Buffer<Line>,
+    image: &mut Buffer<Line<LINES>>,
     exec: Exec<'_>,
-    stop: impl Fn(&Panel) -> bool,
-) -> Result<(), SolveError> {
+    stop: impl Fn(&Panel<LINES>) -> bool,
+) -> Result<(), SolveError>
+where
+    Line<LINES>: Pooled,
+{
     while panel.iters() == 0 || !stop(panel) {
         exec.check()?;
         panel.iterate(shifted, image, exec.level());
@@ -96,14 +106,20 @@ fn advance(
     Ok(())
 }
 
-fn reached(panel: &Panel, tol: f64) -> bool {
+fn reached<const LINES: usize>(panel: &Panel<LINES>, tol: f64) -> bool
+where
+    Line<LINES>: Pooled,
+{
     panel
         .history
         .last()
         .is_some_and(|residual| *residual <= tol)
 }
 
-fn furthest(panels: &[Panel]) -> usize {
+fn furthest<const LINES: usize>(panels: &[Panel<LINES>]) -> usize
+where
+    Line<LINES>: Pooled,
+{
     panels.iter().map(Panel::iters).max().unwrap_or(0)
 }
 

@@ -6,6 +6,7 @@ mod panel;
 
 use ndarray::Array2;
 
+use crate::arena::Pooled;
 use crate::error::{FieldError, SolveError};
 use crate::exec::Exec;
 use crate::graph::{Graph, PathGraph};
@@ -22,6 +23,9 @@ const STATIONARY_TOL: f64 = 1e-4;
 
 /// Most iterations of the stationary solve.
 const STATIONARY_MAX_ITERS: usize = 64;
+
+/// Rows up to which two cache lines per row and vector stay in the second-level cache.
+const FEW_ROWS: usize = 2000;
 
 /// Values one conjugate-gradient run keeps per anchor value: state, residual and direction.
 pub(crate) const VECTORS: usize = 3;
@@ -103,9 +107,13 @@ impl<'a> System<'a> {
             tol: limits.tol / unit,
             ..limits
         };
-        let run = conjugate_gradients::solve(shifted, &input, scaled, stage, exec)?;
-        let residual = run.residual * unit;
-        let state = panel::assemble(&run.panels, &input, self.scale.inverse, exec)?;
+        let few = self.gates.len() <= FEW_ROWS && input.columns > PANEL_WIDTH;
+        let (state, stats) = if few {
+            self.run::<2>(shifted, &input, scaled, stage, exec)?
+        } else {
+            self.run::<1>(shifted, &input, scaled, stage, exec)?
+        };
+        let residual = stats.residual * unit;
         let state = state.filter(|_| residual.is_finite()).ok_or_else(|| {
             FieldError::new(
                 "params",
@@ -113,10 +121,81 @@ impl<'a> System<'a> {
             )
         })?;
         let stats = SolveStats {
-            iters: run.iters,
             residual,
             converged: residual <= limits.tol,
+            ..stats
         };
         Ok((state, stats))
+    }
+
+    /// The state, if it is finite, and how the scaled run ended.
+    fn run<const LINES: usize>(
+        &self,
+        shifted: &operator::Shifted<'_>,
+        input: &panel::Input<'_>,
+        limits: Limits,
+        stage: Stage,
+        exec: Exec<'_>,
+    ) -> Result<(Option<Array2<f32>>, SolveStats), SolveError>
+    where
+        panel::Line<LINES>: Pooled,
+    {
+        let run = conjugate_gradients::solve::<LINES>(shifted, input, limits, stage, exec)?;
+        let state = panel::assemble(&run.panels, input, self.scale.inverse, exec)?;
+        let stats = SolveStats {
+            iters: run.iters,
+            residual: run.residual,
+            converged: run.residual <= limits.tol,
+        };
+        Ok((state, stats))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{GraphRequest, build_all};
+    use crate::observer::Unobserved;
+    use crate::params::Params;
+
+    #[test]
+    fn columns_do_not_depend_on_how_many_share_a_panel() {
+        for columns in [1, 16, 17, 40, 64] {
+            let y = Array2::from_shape_fn((150, columns), |(i, j)| {
+                ((i * 31 + j * 17) as f32).sin() * (1.0 + j as f32)
+            });
+            let psi = y.row(3);
+            let problem = Problem::new(y.view(), Some(psi), None, None, Params::default()).unwrap();
+            let exec = Exec::new(&Unobserved, 0);
+            let request = GraphRequest {
+                kneighbors: 6,
+                seed: None,
+            };
+            let graph = build_all(&problem, &[request], exec).unwrap().remove(0);
+            let gates: Vec<f32> = (0..150).map(|row| (row % 7) as f32 / 7.0).collect();
+            let scale = Scale::for_largest(1.0);
+            let system = System::new(&problem, &graph, None, &gates, scale);
+            let input = panel::Input {
+                anchors: problem.anchors(),
+                query: problem.query(),
+                gates: &gates,
+                columns,
+                scale: scale.factor,
+            };
+            let limits = Limits {
+                tol: 1e-4,
+                max_iters: 64,
+            };
+            let matrix = system.operator.stationary();
+            let stage = Stage::Stationary;
+            let one = system
+                .run::<1>(&matrix, &input, limits, stage, exec)
+                .unwrap();
+            let two = system
+                .run::<2>(&matrix, &input, limits, stage, exec)
+                .unwrap();
+            assert!(one.1.iters > 3);
+            assert_eq!(one, two, "{columns} columns");
+        }
     }
 }

@@ -117,3 +117,67 @@ fn every_stage_reports_up_to_its_end() {
         }
     }
 }
+
+/// Measures the run between any two checks by the time its own thread spent computing, which other
+/// programs on the machine do not change.
+struct Meter(Mutex<Metered>);
+
+struct Metered {
+    last: Duration,
+    stage: Option<Stage>,
+    longest: (Duration, Option<Stage>),
+}
+
+fn spent() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
+
+impl Meter {
+    fn see(&self, stage: Option<Stage>) {
+        let mut metered = self.0.lock().unwrap();
+        let now = spent();
+        let gap = now - metered.last;
+        if gap > metered.longest.0 {
+            metered.longest = (gap, metered.stage);
+        }
+        metered.last = spent();
+        metered.stage = stage.or(metered.stage);
+    }
+}
+
+impl Observer for Meter {
+    fn is_cancelled(&self) -> bool {
+        self.see(None);
+        false
+    }
+
+    fn progress(&self, stage: Stage, _: f32) {
+        self.see(Some(stage));
+    }
+}
+
+/// A run on one thread, so that nobody else checks meanwhile. What takes a twentieth of this run takes
+/// less of one with more rows, where comparing all pairs outgrows everything else.
+#[test]
+fn no_part_of_a_run_goes_long_without_a_check() {
+    let y = gaussian(12_000, 96, 5);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build()
+        .unwrap();
+    let (longest, total) = pool.install(|| {
+        let problem = Problem::new(y.view(), None, None, None, params(8)).unwrap();
+        let started = spent();
+        let meter = Meter(Mutex::new(Metered {
+            last: started,
+            stage: None,
+            longest: (Duration::ZERO, None),
+        }));
+        drop(solve(&problem, &plan(), &meter).unwrap());
+        meter.see(None);
+        (meter.0.into_inner().unwrap().longest, spent() - started)
+    });
+    println!("longest {longest:?} of {total:?}");
+    assert!(longest.0 < total / 20, "{longest:?} of {total:?}");
+}

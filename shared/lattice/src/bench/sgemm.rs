@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use gemm::{Parallelism, gemm};
-use ndarray::Array2;
+use ndarray::ArrayView2;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
@@ -11,13 +11,13 @@ use rayon::prelude::*;
 const TILE: usize = 2048;
 
 /// The operands, and one tile per thread that stays warm.
-pub(crate) struct Product<'a> {
-    y: &'a Array2<f32>,
+pub(super) struct Product<'a> {
+    y: ArrayView2<'a, f32>,
     tiles: Vec<Vec<f32>>,
 }
 
 impl<'a> Product<'a> {
-    pub(crate) fn new(y: &'a Array2<f32>, threads: usize) -> Self {
+    pub(super) fn new(y: ArrayView2<'a, f32>, threads: usize) -> Self {
         Self {
             y,
             tiles: vec![vec![0.0; TILE * TILE]; threads],
@@ -25,7 +25,7 @@ impl<'a> Product<'a> {
     }
 
     /// Milliseconds of one full product: each thread takes an equal run of rows.
-    pub(crate) fn multiply(&mut self, pool: &ThreadPool) -> f64 {
+    pub(super) fn multiply(&mut self, pool: &ThreadPool) -> f64 {
         let n = self.y.nrows();
         let share = n.div_ceil(self.tiles.len());
         let y = self.y;
@@ -48,9 +48,9 @@ impl<'a> Product<'a> {
     }
 }
 
-fn one(y: &Array2<f32>, left: (usize, usize), right: (usize, usize), tile: &mut [f32]) {
+fn one(y: ArrayView2<'_, f32>, left: (usize, usize), right: (usize, usize), tile: &mut [f32]) {
     let d = y.ncols();
-    let values = y.as_slice().expect("the anchors are in standard layout");
+    let values = y.to_slice().expect("the anchors are in standard layout");
     let a = &values[left.0 * d..(left.0 + left.1) * d];
     let b = &values[right.0 * d..(right.0 + right.1) * d];
     let tile = &mut tile[..left.1 * right.1];
