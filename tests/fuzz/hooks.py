@@ -126,9 +126,15 @@ def _make_fit_for_operators(path: str, body: dict[str, Any]) -> None:
     # The longest is no shorter than the shortest, which may have been set before.
     body.pop("min_backoff_ms", None)
     body.pop("max_backoff_ms", None)
+    _write_integers_as_such(body)
+
+
+def _write_integers_as_such(body: dict[str, Any]) -> None:
+    """`1.0` is an integer for JSON Schema, but not for the parser of operators' documents."""
     for name, value in body.items():
-        # An integer for JSON Schema, but not for the parser of operators' documents.
-        if isinstance(value, float) and value.is_integer():
+        if isinstance(value, dict):
+            _write_integers_as_such(value)
+        elif isinstance(value, float) and value.is_integer():
             body[name] = int(value)
 
 
