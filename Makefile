@@ -14,13 +14,16 @@ PYTHON ?= python3
 PYTHON_DIR = $(abspath $(or $(CARGO_TARGET_DIR),target))/python
 VENV_BIN = $(PYTHON_DIR)/venv/bin
 PIP = $(VENV_BIN)/python -m pip --quiet --disable-pip-version-check
+# What `make bench-compare` compares with, and sizes other than its own.
+BENCH_DIR = $(abspath $(or $(CARGO_TARGET_DIR),target))/bench-venv
+SIZES ?=
 # The server that the client's tests start: one that is there, or the checks' own.
 SERVER = $(abspath $(or $(OSCILLINK_BIN),$(or $(CARGO_TARGET_DIR),target)/debug/oscillink))
 
-.PHONY: python python-server test-python fuzz-api demo test test-stripe check lint fmt bench bench-jobs bench-webhook load doc test-cloud cloud-build cloud-local cloud-stories
+.PHONY: python python-server test-python fuzz-api demo test test-stripe check lint fmt bench bench-compare bench-jobs bench-webhook load doc test-cloud cloud-build cloud-local cloud-stories
 
 demo: ## the whole service on real embeddings, start to finish
-	$(CARGO) run --profile demo --locked -- demo
+	$(CARGO) run --profile demo --locked --no-default-features -- demo
 
 test: ## every test of every crate; those that need an emulator which is not installed are ignored
 	$(CARGO) test $(ALL)
@@ -66,7 +69,7 @@ fuzz-api: python python-server ## schemathesis over the served OpenAPI document,
 
 lint: ## clippy, warnings are errors: with everything, and the program as the demo builds it
 	$(CARGO) clippy $(ALL) --all-targets -- -D warnings
-	$(CARGO) clippy --locked --package oscillink -- -D warnings
+	$(CARGO) clippy --locked --package oscillink --no-default-features -- -D warnings
 
 fmt: ## format everything
 	$(CARGO) fmt --all
@@ -84,6 +87,15 @@ cloud-stories: cloud-build ## the rehearsed deployment under crashes, and the en
 
 bench: bench-jobs ## benchmarks of the numeric core and of durable throughput
 	$(CARGO) bench --package oscillink-lattice --features bench --locked
+
+bench-compare: $(BENCH_DIR)/ready ## the same work by this program and by faiss, NumPy and SciPy, side by side
+	$(CARGO) build --release --locked --package oscillink
+	$(BENCH_DIR)/bin/python bench/compare.py --program $(or $(CARGO_TARGET_DIR),target)/release/oscillink $(SIZES)
+
+$(BENCH_DIR)/ready: bench/requirements.txt
+	$(PYTHON) -m venv --clear $(BENCH_DIR)
+	$(BENCH_DIR)/bin/python -m pip --quiet --disable-pip-version-check install --requirement $<
+	touch $@
 
 bench-jobs: ## durable throughput of the all-in-one server
 	$(CARGO) bench --package oscillink --bench jobs --locked

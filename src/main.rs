@@ -18,11 +18,6 @@ use crate::cli::Cli;
 use crate::exit::{Exit, exit_of, is_broken_pipe};
 use crate::output::note;
 
-/// Small jobs are mostly short-lived allocations on several threads: a fifth more of them a second
-/// than with the C library's allocator.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let outcome = commands::run(Cli::parse());
     let exit = match outcome {

@@ -9,6 +9,10 @@ use tokio::time::timeout;
 /// Memory is counted in blocks of this many bytes, so that a count fits the semaphore.
 const BLOCK_BYTES: u64 = 64 * 1024;
 
+/// Jobs that need no more than this are small: reading and writing them takes longer than computing,
+/// so many are held at once and share commits. A large one is claimed only when it can be computed.
+pub const SMALL_BYTES: u64 = 4 * 1024 * 1024;
+
 /// Why a job was not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdmitted {
@@ -36,22 +40,24 @@ pub struct Place {
 #[derive(Clone, Debug)]
 pub struct Admission {
     memory: Arc<Semaphore>,
-    slots: Arc<Semaphore>,
+    large: Arc<Semaphore>,
+    small: Arc<Semaphore>,
     total_bytes: u64,
     wait: Duration,
 }
 
 impl Admission {
-    /// Places for `max_held` jobs that need at most `total_bytes` together; a job waits up to
-    /// `wait` for its place.
+    /// Places for `max_large` jobs, and `max_small` small ones beside them, that need at most
+    /// `total_bytes` together; a job waits up to `wait` for its place.
     #[must_use]
-    pub fn new(total_bytes: u64, max_held: usize, wait: Duration) -> Self {
+    pub fn new(total_bytes: u64, max_large: usize, max_small: usize, wait: Duration) -> Self {
         let blocks = usize::try_from(total_bytes / BLOCK_BYTES).unwrap_or(usize::MAX);
         Self {
             memory: Arc::new(Semaphore::new(
                 blocks.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize)),
             )),
-            slots: Arc::new(Semaphore::new(max_held.max(1))),
+            large: Arc::new(Semaphore::new(max_large.max(1))),
+            small: Arc::new(Semaphore::new(max_small.max(1))),
             total_bytes,
             wait,
         }
@@ -76,7 +82,12 @@ impl Admission {
                 .acquire_many_owned(blocks)
                 .await
                 .ok()?;
-            let slot = Arc::clone(&self.slots).acquire_owned().await.ok()?;
+            let slots = if bytes <= SMALL_BYTES {
+                &self.small
+            } else {
+                &self.large
+            };
+            let slot = Arc::clone(slots).acquire_owned().await.ok()?;
             Some(Place {
                 _memory: memory,
                 _slot: slot,
@@ -91,7 +102,8 @@ impl Admission {
     /// Admits no one any more; those who wait are turned away.
     pub fn close(&self) {
         self.memory.close();
-        self.slots.close();
+        self.large.close();
+        self.small.close();
     }
 }
 
@@ -103,7 +115,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn jobs_together_never_exceed_the_memory() {
-        let admission = Admission::new(10 * MB, 8, Duration::from_secs(1));
+        let admission = Admission::new(10 * MB, 8, 8, Duration::from_secs(1));
         let first = admission.admit(6 * MB).await.unwrap();
         assert_eq!(
             admission.admit(6 * MB).await.unwrap_err(),
@@ -120,8 +132,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn small_jobs_do_not_wait_for_large_ones() {
+        let admission = Admission::new(100 * MB, 1, 2, Duration::from_secs(1));
+        let _large = admission.admit(6 * MB).await.unwrap();
+        assert_eq!(
+            admission.admit(6 * MB).await.unwrap_err(),
+            NotAdmitted::Busy
+        );
+        let _small = [admission.admit(MB).await, admission.admit(MB).await];
+        assert_eq!(admission.admit(MB).await.unwrap_err(), NotAdmitted::Busy);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn closing_turns_those_away_who_wait() {
-        let admission = Admission::new(MB, 1, Duration::from_secs(3_600));
+        let admission = Admission::new(MB, 1, 1, Duration::from_secs(3_600));
         let _held = admission.admit(1).await.unwrap();
         let waiting = tokio::spawn({
             let admission = admission.clone();

@@ -12,6 +12,7 @@ use oscillink_wire::{Operation, RunContext, RunError, WireError, decode_payload,
 use rayon::ThreadPool;
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::admission::SMALL_BYTES;
 use crate::control::Control;
 
 /// What a computation came to.
@@ -40,7 +41,8 @@ pub struct Finished {
 #[derive(Clone, Debug)]
 pub struct ComputePool {
     threads: Arc<ThreadPool>,
-    /// Jobs computed at once: more would only take turns on the same threads, holding their memory.
+    /// Small jobs computed at once: more would only take turns on the same threads. Large ones have
+    /// been counted when they were admitted.
     places: Arc<Semaphore>,
 }
 
@@ -68,8 +70,12 @@ impl ComputePool {
         context: RunContext,
         control: Arc<Control>,
     ) -> Outcome {
-        // Never closed; without a place the job would just not be counted.
-        let _place = self.places.acquire().await.ok();
+        let _place = if job.memory_bytes <= SMALL_BYTES {
+            // Never closed; without a place the job would just not be counted.
+            self.places.acquire().await.ok()
+        } else {
+            None
+        };
         let (sender, receiver) = oneshot::channel();
         let operation = Operation::from(job.kind);
         let request_id = job.request_id.clone();

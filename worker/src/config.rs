@@ -19,9 +19,10 @@ pub struct WorkerConfig {
     pub threads: usize,
     /// Memory that jobs may take together, bytes.
     pub memory_bytes: u64,
-    /// Jobs held at once: being read, computed or written.
+    /// Small jobs held at once: being read, computed or written.
     pub max_held: usize,
-    /// Jobs computed at once. Fewer than are held, so that computing does not wait for the store.
+    /// Large jobs held at once, and small ones computed at once: fewer than are held, so that
+    /// computing does not wait for the store.
     pub max_concurrent: usize,
     /// How long a delivery waits for memory before the queue must try again.
     pub admission_wait: Duration,

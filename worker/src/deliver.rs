@@ -83,7 +83,12 @@ impl Worker {
     ) -> Result<Self, rayon::ThreadPoolBuildError> {
         let inner = Inner {
             pool: ComputePool::new(config.threads, config.max_concurrent)?,
-            admission: Admission::new(config.memory_bytes, config.max_held, config.admission_wait),
+            admission: Admission::new(
+                config.memory_bytes,
+                config.max_concurrent,
+                config.max_held,
+                config.admission_wait,
+            ),
             callbacks: Callbacks::new(engine.clone(), config.callback.clone(), metrics.clone()),
             engine,
             config,

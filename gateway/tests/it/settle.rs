@@ -1,5 +1,7 @@
 //! Synchronous work: answers, quota, charges.
 
+use std::collections::BTreeSet;
+
 use axum::body::Body;
 use axum::http::Method;
 use oscillink_domain::Tier;
@@ -24,22 +26,25 @@ async fn the_answer_has_the_documented_form() {
     );
     let answer = house.post(&key, "/v1/settle/diffusion", &body).await;
     let json = answer.json();
-    let keys =
-        |value: &Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
+    let keys = |value: &Value| -> BTreeSet<String> {
+        value.as_object().unwrap().keys().cloned().collect()
+    };
+    let expected =
+        |names: &[&str]| -> BTreeSet<String> { names.iter().map(|n| (*n).to_owned()).collect() };
     assert_eq!(
         keys(&json),
-        [
+        expected(&[
             "bundle",
             "chain_receipt",
             "meta",
             "receipt",
             "state_sig",
             "timings_ms"
-        ]
+        ])
     );
     assert_eq!(
         keys(&json["meta"]),
-        [
+        expected(&[
             "D",
             "N",
             "diffusion",
@@ -49,18 +54,18 @@ async fn the_answer_has_the_documented_form() {
             "quota",
             "request_id",
             "usage"
-        ]
+        ])
     );
     assert_eq!(
         keys(&json["meta"]["diffusion"]),
-        [
+        expected(&[
             "beta",
             "gamma",
             "gate_max",
             "gate_mean",
             "gate_min",
             "graph_k"
-        ]
+        ])
     );
     assert_eq!(
         json["meta"]["lam"],
