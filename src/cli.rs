@@ -55,6 +55,9 @@ pub enum Command {
     Serve(Box<commands::serve::Args>),
     /// Compute offline from a file and print the answer of the API
     Solve(commands::solve::Args),
+    /// Measure how fast this machine computes, stage by stage
+    #[cfg(feature = "bench")]
+    Bench(commands::bench::Args),
     /// Hand a job to a server
     Submit(commands::submit::Args),
     /// Show a job, its result or one of its arrays

@@ -1,5 +1,7 @@
 //! One file per subcommand, and the switch between them.
 
+#[cfg(feature = "bench")]
+pub mod bench;
 pub mod cancel;
 pub mod demo;
 pub mod export_usage;
@@ -26,6 +28,8 @@ pub fn run(cli: Cli) -> Result<()> {
     let output = Output::new(display);
     match cli.command {
         Command::Solve(args) => solve::run(&args),
+        #[cfg(feature = "bench")]
+        Command::Bench(args) => bench::run(&args, output),
         Command::Verify(args) => verify::run(&args, output),
         Command::Demo(args) => block_on(demo::run(&args, output.prose(display))),
         Command::Serve(args) => block_on(serve::run(&args, output)),
