@@ -3,6 +3,7 @@
 
 mod operation;
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use axum::Router;
@@ -18,10 +19,24 @@ const SCHEMAS: &str = include_str!("schemas.json");
 
 /// The whole document as text.
 pub static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
-    let mut text = serde_json::to_string_pretty(&document()).unwrap_or_default();
+    let mut text = serde_json::to_string_pretty(&sorted(document())).unwrap_or_default();
     text.push('\n');
     text
 });
+
+/// The same with the members of every object by name. How `serde_json` orders them depends on what
+/// other crates of a build ask of it; the file must not.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let members: BTreeMap<String, Value> = members.into_iter().collect();
+            let each = members.into_iter().map(|(name, value)| (name, sorted(value)));
+            Value::Object(each.collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        other => other,
+    }
+}
 
 /// Routes under a common prefix, with their description.
 pub struct Api {
