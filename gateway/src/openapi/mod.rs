@@ -30,7 +30,9 @@ fn sorted(value: Value) -> Value {
     match value {
         Value::Object(members) => {
             let members: BTreeMap<String, Value> = members.into_iter().collect();
-            let each = members.into_iter().map(|(name, value)| (name, sorted(value)));
+            let each = members
+                .into_iter()
+                .map(|(name, value)| (name, sorted(value)));
             Value::Object(each.collect())
         }
         Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
