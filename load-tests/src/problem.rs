@@ -21,12 +21,14 @@ pub struct Problem {
     pub neighbors: usize,
     /// `options.bundle_k`.
     pub bundle: usize,
+    /// `diffusion.enable`.
+    pub diffusion: bool,
 }
 
 impl Problem {
-    /// The `index`th problem of a set.
+    /// The `index`th problem of a set, with or without diffusion gates.
     #[must_use]
-    pub fn generate(spec: &ProblemSpec, seed: u64, index: usize) -> Self {
+    pub fn generate(spec: &ProblemSpec, seed: u64, index: usize, diffusion: bool) -> Self {
         let size = (spec.rows as u64) << 32 | spec.dims as u64;
         let mut random =
             fastrand::Rng::with_seed(seed ^ size.rotate_left(17) ^ (index as u64) << 8);
@@ -54,6 +56,7 @@ impl Problem {
             psi,
             neighbors: spec.neighbors,
             bundle: spec.bundle,
+            diffusion,
         }
     }
 
@@ -83,6 +86,10 @@ impl Problem {
                 ",\"params\":{{\"kneighbors\":{neighbors}}},\"options\":{{\"bundle_k\":{bundle}}}"
             ),
         );
+        // The routes for diffusion do without it unless the request asks for it.
+        if self.diffusion {
+            text.push_str(",\"diffusion\":{\"enable\":true}");
+        }
         text
     }
 
@@ -118,8 +125,13 @@ impl Problem {
                 bytes: self.npy().into(),
                 media_type: "application/x-npy",
                 query: format!(
-                    "psi_row=0&kneighbors={}&bundle_k={}",
-                    self.neighbors, self.bundle
+                    "psi_row=0&kneighbors={}&bundle_k={}{}",
+                    self.neighbors,
+                    self.bundle,
+                    match self.diffusion {
+                        true => "&diffusion.enable=true",
+                        false => "",
+                    }
                 ),
             },
         }

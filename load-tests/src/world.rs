@@ -137,7 +137,7 @@ pub fn prepare(scenario: &Scenario) -> Vec<Vec<Prepared>> {
         };
         let spec = &scenario.problems[place];
         let one = |index| {
-            let problem = Problem::generate(spec, scenario.seed, index);
+            let problem = Problem::generate(spec, scenario.seed, index, flow.diffusion);
             let in_batch = flow.kind == FlowKind::Batch;
             Prepared {
                 units: problem.units(),
@@ -147,7 +147,7 @@ pub fn prepare(scenario: &Scenario) -> Vec<Vec<Prepared>> {
                 } else {
                     String::new()
                 },
-                judge: Judge::new(&problem, flow.diffusion),
+                judge: Judge::new(&problem),
             }
         };
         (0..spec.count).map(one).collect()

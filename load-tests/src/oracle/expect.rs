@@ -27,11 +27,11 @@ pub struct Expected {
 
 /// Solves a problem of at most [`super::MAX_ROWS`] rows with the service's default parameters.
 #[must_use]
-pub fn expect(problem: &Problem, diffusion: bool) -> Expected {
+pub fn expect(problem: &Problem) -> Expected {
     let graph = Graph::of(&problem.y, problem.dims, problem.neighbors);
     let y: Vec<f64> = problem.y.iter().map(|value| f64::from(*value)).collect();
     let psi: Vec<f64> = problem.psi.iter().map(|value| f64::from(*value)).collect();
-    let gates = if diffusion {
+    let gates = if problem.diffusion {
         diffusion_gates(&graph, &y, &psi)
     } else {
         vec![1.0; graph.rows]
@@ -47,7 +47,7 @@ pub fn expect(problem: &Problem, diffusion: bool) -> Expected {
     let delta_h = system.energy_between(&settled, &stationary);
     let squares: f64 = y.iter().map(|value| value * value).sum();
     Expected {
-        state_sig: (!diffusion).then(|| state_signature(problem, &graph)),
+        state_sig: (!problem.diffusion).then(|| state_signature(problem, &graph)),
         delta_h,
         // 1e-3 relative, with a floor of 1e-6 of the squared norm of Y.
         delta_h_tolerance: 1e-3 * delta_h.abs() + 1e-6 * squares,

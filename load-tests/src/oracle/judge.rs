@@ -29,9 +29,9 @@ struct Marks {
 impl Judge {
     /// Solves the problem if it is small enough.
     #[must_use]
-    pub fn new(problem: &Problem, diffusion: bool) -> Self {
+    pub fn new(problem: &Problem) -> Self {
         Self {
-            expected: (problem.rows <= MAX_ROWS).then(|| expect(problem, diffusion)),
+            expected: (problem.rows <= MAX_ROWS).then(|| expect(problem)),
             rows: problem.rows,
             dims: problem.dims,
             bundle: problem.bundle.min(problem.rows),

@@ -1,6 +1,11 @@
 //! Stories about the harness: the real program, against the real server. What needs something that
 //! is not there is shown as ignored.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "stories state their expectations with unwrap; clippy knows only those marked as tests"
+)]
+
 mod chaos;
 mod faults;
 mod proxy;
