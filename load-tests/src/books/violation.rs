@@ -39,6 +39,8 @@ pub enum Kind {
     DoubledCallback,
     /// A callback's signature is not right.
     BadSignature,
+    /// The server did not stop by itself, or said that something was wrong.
+    BadStop,
     /// The check itself could not be made.
     NotChecked,
 }

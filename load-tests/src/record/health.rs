@@ -43,8 +43,9 @@ impl Health {
         }
     }
 
+    /// Is the second that begins here a bad one?
     fn unwell(&self, place: usize) -> bool {
-        let window = &self.steps[place..(place + WINDOW).min(self.steps.len())];
+        let window = &self.steps[place..place + WINDOW];
         let bad: u32 = window.iter().map(|step| step.1).sum();
         let all: u32 = window.iter().map(|step| step.0 + step.1).sum();
         f64::from(bad) > UNWELL * f64::from(all)
@@ -55,13 +56,14 @@ impl Health {
     pub fn recovery(&self, event: Duration, until: Duration) -> Recovery {
         let place = |time: Duration| (time.as_nanos() / STEP.as_nanos()) as usize;
         let end = place(until).min(self.steps.len());
-        let start = place(event).min(end);
-        // A window that begins before the event belongs to the time before it.
-        let Some(first) = (start..end).find(|place| self.unwell(*place)) else {
+        // A window that begins before the event belongs to the time before it, and one that is cut
+        // short by the end would be judged by a few arrivals.
+        let windows = place(event)..(end + 1).saturating_sub(WINDOW);
+        let Some(first) = windows.clone().find(|place| self.unwell(*place)) else {
             return Recovery::Unnoticed;
         };
         let mut last = first;
-        for place in first..end {
+        for place in first..windows.end {
             if self.unwell(place) {
                 last = place;
             } else if place - last >= QUIET {
@@ -107,6 +109,14 @@ mod tests {
     #[test]
     fn what_does_not_end_is_not_a_recovery() {
         assert_eq!(run(5_000..20_000).recovery(EVENT, END), Recovery::NotSeen);
+    }
+
+    #[test]
+    fn the_last_moment_is_not_judged_alone() {
+        let mut health = run(5_000..6_500);
+        health.add(Duration::from_millis(19_990), false);
+        let after = Recovery::After(Duration::from_millis(1500));
+        assert_eq!(health.recovery(EVENT, END), after);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::books::{Totals, Violations};
+use crate::books::{Kind, Totals, Violations};
 use crate::scrape::Points;
 
 /// Version of this form.
@@ -51,6 +51,15 @@ pub struct Report {
     pub harness: Harness,
     /// Where it ran.
     pub environment: Environment,
+}
+
+impl Report {
+    /// Adds a fault of correctness that was found afterwards.
+    pub(crate) fn incorrect(&mut self, kind: Kind, detail: String) {
+        self.correctness.violations.add(kind, detail);
+        self.correctness.passed = false;
+        self.passed = false;
+    }
 }
 
 /// A threshold and what became of it.

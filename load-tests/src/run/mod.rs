@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use tokio::task::JoinHandle;
 
+use crate::books::Kind;
 use crate::chaos::{Mark, Stage};
 use crate::report::{Ended, Report, build};
 use crate::scenario::Scenario;
@@ -70,9 +71,12 @@ async fn whole_run(scenario: Scenario, mut options: Options) -> anyhow::Result<R
     options.stage.check(&scenario.chaos)?;
     let setup = setup::set_up(scenario, &options).await?;
     let stage = Rc::new(std::mem::take(&mut options.stage));
-    let report = measured(setup, stage, &options).await?;
-    if let Some(server) = server.and_then(|server| server.borrow_mut().take()) {
-        server.stop().await?;
+    let mut report = measured(setup, stage, &options).await?;
+    if let Some(server) = server.and_then(|server| server.borrow_mut().take())
+        && let Err(error) = server.stop().await
+    {
+        // What was measured is not lost for it.
+        report.incorrect(Kind::BadStop, format!("{error:#}"));
     }
     Ok(report)
 }

@@ -30,7 +30,7 @@ const SCENARIO: &str = r#"
 name = "spoilt"
 duration = "1s"
 [bounds]
-drain = "5s"
+drain = "30s"
 [[tenants]]
 name = "pro"
 tier = "pro"

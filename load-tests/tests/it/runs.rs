@@ -92,7 +92,8 @@ all = ["error_rate<=0%"]
         open.latency.max_s > 0.9 && open.latency.mean_s > 0.07,
         "{open:?}"
     );
-    assert!(closed.latency.p99_s < 0.1, "{closed:?}");
+    // However slow the machine: hundreds of answers, of which two have waited.
+    assert!(closed.latency.p99_s < open.latency.p90_s, "{closed:?}");
     assert!(ran.output.contains("do not show pauses"), "{}", ran.output);
 }
 

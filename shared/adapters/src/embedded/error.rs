@@ -77,6 +77,17 @@ impl EmbeddedError {
         }
     }
 
+    /// Whether SQLite found no room on the disk, for the log or for the log's index.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        let Self::Sqlite(error) = self else {
+            return false;
+        };
+        error.sqlite_error().is_some_and(|error| {
+            error.code == ErrorCode::DiskFull
+                || error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+        })
+    }
+
     /// Whether the machine is at fault (disk, memory, another process), so that each operation of a
     /// failed batch would fail in the same way.
     pub(crate) fn is_environment(&self) -> bool {

@@ -3,6 +3,9 @@
 //! A thread of its own does the bulk while the writer goes on. Since the writer keeps adding to the
 //! log, that thread never quite reaches its end; when only little is left, the writer does the rest
 //! between two commits, and the next commit begins the log anew.
+//!
+//! Copying makes the database grow, by as much as the log at the most. On a disk with little room left
+//! the log is therefore copied earlier: a log that had taken all of it could never be copied again.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -20,6 +23,8 @@ use crate::embedded::error::EmbeddedError;
 const SMALL_REST: u64 = 512;
 /// How often the thread starts over to catch up before it leaves the rest to the writer.
 const MAX_ROUNDS: usize = 5;
+/// Pages below which a log is never too long, however little room there is.
+const LEAST_PAGES: u64 = 256;
 
 /// Where the work stands.
 const IDLE: u8 = 0;
@@ -28,12 +33,29 @@ const CAUGHT_UP: u8 = 2;
 
 /// Checkpoints of one database.
 pub(super) struct Checkpoints {
-    soft_pages: u64,
-    hard_pages: u64,
+    page_bytes: u64,
+    lengths: Lengths,
     log_pages: Arc<AtomicU64>,
     progress: Arc<Progress>,
     wake: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Lengths of the log, in pages, from which it is copied and from which the writer waits for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Lengths {
+    soft: u64,
+    hard: u64,
+}
+
+impl Lengths {
+    /// Shorter where that would not leave on the disk what copying may need.
+    fn with_room(self, free_pages: u64) -> Self {
+        Self {
+            soft: self.soft.min((free_pages / 4).max(LEAST_PAGES)),
+            hard: self.hard.min((free_pages / 2).max(LEAST_PAGES)),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -62,8 +84,11 @@ impl Checkpoints {
                 .map_err(EmbeddedError::io(path))?
         };
         let this = Self {
-            soft_pages: pages(config.checkpoint_bytes),
-            hard_pages: pages(config.max_wal_bytes),
+            page_bytes: u64::from(page_bytes.max(1)),
+            lengths: Lengths {
+                soft: pages(config.checkpoint_bytes),
+                hard: pages(config.max_wal_bytes),
+            },
             log_pages: Arc::default(),
             progress,
             wake: Some(wake),
@@ -84,14 +109,24 @@ impl Checkpoints {
     }
 
     /// To be called after each commit. `true` when the caller waited for a checkpoint.
-    pub(super) fn after_commit(&self, connection: &Connection) -> bool {
+    pub(super) fn after_commit(&self, session: &Session) -> bool {
         let pages = self.log_pages.load(Ordering::Relaxed);
-        if pages < self.soft_pages {
+        if pages < LEAST_PAGES.min(self.lengths.soft) {
+            return false;
+        }
+        let lengths = match session.free_bytes() {
+            Ok(free) => self.lengths.with_room(free / self.page_bytes),
+            Err(error) => {
+                tracing::warn!(%error, "cannot tell how much room the disk has");
+                self.lengths
+            }
+        };
+        if pages < lengths.soft {
             return false;
         }
         match self.progress.state.load(Ordering::Acquire) {
-            CAUGHT_UP => self.finish(connection),
-            COPYING if pages >= self.hard_pages => self.finish(connection),
+            CAUGHT_UP => drop(self.finish(session)),
+            COPYING if pages >= lengths.hard => drop(self.finish(session)),
             COPYING => return false,
             _ => {
                 self.progress.state.store(COPYING, Ordering::Release);
@@ -105,17 +140,24 @@ impl Checkpoints {
         true
     }
 
-    /// Copies what the thread left. If a reader is in the way, the next round tries again.
-    fn finish(&self, connection: &Connection) {
+    /// To be called when a commit found no room on the disk. `true` when all of the log is copied, so
+    /// that the next commit can use the log's own room.
+    pub(super) fn make_room(&self, connection: &Connection) -> bool {
+        self.finish(connection) == Some(0)
+    }
+
+    /// Copies what the thread left; gives what is still left after that. If a reader is in the way, the
+    /// next round tries again.
+    fn finish(&self, connection: &Connection) -> Option<u64> {
         let _waited = self
             .progress
             .copying
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = copy(connection) {
-            tracing::warn!(%error, "checkpoint failed");
-        }
+        let rest = copy(connection);
         self.progress.state.store(IDLE, Ordering::Release);
+        rest.inspect_err(|error| tracing::warn!(%error, "checkpoint failed"))
+            .ok()
     }
 }
 
@@ -166,4 +208,23 @@ fn copy(connection: &Connection) -> Result<u64, rusqlite::Error> {
         let (log, done): (i64, i64) = (row.get(1)?, row.get(2)?);
         Ok(log.saturating_sub(done).unsigned_abs())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_leaves_room_for_its_own_copying() {
+        let lengths = Lengths {
+            soft: 16_384,
+            hard: 65_536,
+        };
+        assert_eq!(lengths.with_room(1 << 20), lengths);
+        for free in [0, 255, 1_000, 8_192, 70_000] {
+            let Lengths { soft, hard } = lengths.with_room(free);
+            assert!(soft <= hard, "{free}");
+            assert!(hard <= (free / 2).max(LEAST_PAGES), "{free}");
+        }
+    }
 }

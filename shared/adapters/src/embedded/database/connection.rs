@@ -31,6 +31,11 @@ impl Session {
     pub(super) fn sync_file(&self) -> io::Result<()> {
         self.file.sync()
     }
+
+    /// Room left on the disk that the database is on.
+    pub(super) fn free_bytes(&self) -> io::Result<u64> {
+        self.file.free_bytes()
+    }
 }
 
 impl Deref for Session {

@@ -42,13 +42,21 @@ impl DatabaseFile {
         Ok(Self { identity })
     }
 
+    fn handle(&self) -> io::Result<Arc<File>> {
+        let open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let handle = open.get(&self.identity).map(|(_, file)| Arc::clone(file));
+        handle.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
     /// Makes what was written to the file durable.
     pub(super) fn sync(&self) -> io::Result<()> {
-        let file = {
-            let open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-            open.get(&self.identity).map(|(_, file)| Arc::clone(file))
-        };
-        file.map_or(Ok(()), |file| file.sync_data())
+        self.handle()?.sync_data()
+    }
+
+    /// Room that its file system has left for this process.
+    pub(super) fn free_bytes(&self) -> io::Result<u64> {
+        let room = rustix::fs::fstatvfs(self.handle()?)?;
+        Ok(room.f_bavail.saturating_mul(room.f_frsize))
     }
 }
 
@@ -84,6 +92,7 @@ mod tests {
         assert_eq!(users(), Some(2));
         drop(first);
         second.sync().unwrap();
+        assert!(second.free_bytes().unwrap() > 0);
         assert_eq!(users(), Some(1));
         drop(second);
         assert_eq!(users(), None);

@@ -109,7 +109,7 @@ impl Writer {
     }
 
     fn commit(&mut self, mut jobs: Vec<Box<dyn WriteJob>>) {
-        match self.attempt(&mut jobs) {
+        match self.attempt_with_room(&mut jobs) {
             Ok(outcomes) => {
                 self.counters.committed(jobs.len());
                 self.jobs.done_with(jobs.len());
@@ -131,6 +131,21 @@ impl Writer {
                     finish(job, Err(error.clone()));
                 }
             }
+        }
+    }
+
+    /// Tries once more if the disk was full and the log could be emptied.
+    fn attempt_with_room(
+        &mut self,
+        jobs: &mut [Box<dyn WriteJob>],
+    ) -> Result<Vec<Outcome>, EmbeddedError> {
+        let outcome = self.attempt(jobs);
+        match &outcome {
+            Err(error) if error.is_disk_full() && self.checkpoints.make_room(&self.connection) => {
+                tracing::warn!(%error, "the log was emptied to make room");
+                self.attempt(jobs)
+            }
+            _ => outcome,
         }
     }
 
