@@ -75,11 +75,11 @@ fn accept(caller: u64, n: u64, meter: &Value) -> Vec<Write> {
         "id": id, "lane": "settle", "tag": n, "created_at": now, "intent": {"padding": padding},
     });
     vec![
-        Write::Create(DocKey::new(Collection::Jobs, id), job),
-        Write::Create(DocKey::new(Collection::Contents, id), content),
-        Write::Create(DocKey::new(Collection::Idempotency, id), record),
-        Write::Create(DocKey::new(Collection::Outbox, id), intent),
-        Write::Put(DocKey::new(Collection::Quota, key_id), meter.clone()),
+        Write::Create(DocKey::new(Collection::Jobs, id), job.into()),
+        Write::Create(DocKey::new(Collection::Contents, id), content.into()),
+        Write::Create(DocKey::new(Collection::Idempotency, id), record.into()),
+        Write::Create(DocKey::new(Collection::Outbox, id), intent.into()),
+        Write::Put(DocKey::new(Collection::Quota, key_id), meter.clone().into()),
     ]
 }
 

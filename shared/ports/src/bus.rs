@@ -60,6 +60,12 @@ pub trait Bus: Send + Sync + 'static {
         event: &Event,
     ) -> Result<(), PortError>;
 
+    /// Whether an event of `topic` published now may reach anyone. A bus that cannot tell says yes.
+    /// The engine writes no intent to publish what no one can hear.
+    fn may_be_heard(&self, _topic: Topic) -> bool {
+        true
+    }
+
     /// Publishes events in their order and gives the outcome of each. Adapters do it in fewer steps
     /// than one each. When one fails, the later ones of its ordering key are not published: what
     /// comes of them is [`PortError::Unavailable`], and the caller tries them again in order.

@@ -23,6 +23,6 @@ pub use queue::{
     Delivery, MAX_TASK_BYTES, QueueLimits, QueueStats, Task, TaskQueue, TaskTarget, Verdict,
 };
 pub use store::{
-    Collection, Cursor, Decide, DocKey, Filter, MAX_DOCUMENT_BYTES, MAX_TRANSACTION_WRITES, Op,
-    Operand, Query, QueryPage, Snapshot, Store, StoreExt, TxError, Write,
+    Body, Collection, Cursor, Decide, DocKey, Filter, MAX_DOCUMENT_BYTES, MAX_TRANSACTION_WRITES,
+    Op, Operand, Query, QueryPage, Snapshot, Store, StoreExt, TxError, Write,
 };

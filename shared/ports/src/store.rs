@@ -1,5 +1,6 @@
 //! The document store: collections of JSON documents, atomic transactions, indexed queries.
 
+mod body;
 mod query;
 mod transaction;
 
@@ -8,6 +9,7 @@ use std::fmt;
 use async_trait::async_trait;
 use serde_json::Value;
 
+pub use body::Body;
 pub use query::{Cursor, Filter, Op, Operand, Query, QueryPage};
 pub use transaction::{Decide, Snapshot, StoreExt, TxError, Write};
 

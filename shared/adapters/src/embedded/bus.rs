@@ -221,6 +221,10 @@ impl Bus for LocalBus {
         publish::publish(&self.database, &self.shared, channel, received).await
     }
 
+    fn may_be_heard(&self, topic: Topic) -> bool {
+        self.shared.has_subscriptions(Channel::Events(topic))
+    }
+
     async fn publish_all(&self, publications: &[Publication]) -> Vec<Result<(), PortError>> {
         let all = publications.iter().map(|publication| {
             let received = received(&publication.ordering_key, &publication.event);

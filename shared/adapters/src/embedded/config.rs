@@ -70,7 +70,9 @@ impl Default for DatabaseConfig {
             max_wal_bytes: 256 << 20,
             document_cache_bytes: 16 << 20,
             max_database_bytes: None,
-            cache_bytes: 64 << 20,
+            // Ids are ordered by time, so what is written lies together; and after each commit SQLite
+            // looks through all slots of a cache this large once pages were split.
+            cache_bytes: 16 << 20,
             reader_cache_bytes: 16 << 20,
         }
     }

@@ -6,7 +6,6 @@ mod query;
 mod recent;
 mod rules;
 mod table;
-mod text;
 
 use std::sync::Arc;
 

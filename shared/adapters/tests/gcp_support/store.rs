@@ -113,7 +113,7 @@ async fn add_one(store: &FirestoreStore, target: &DocKey) {
     let added = store.transaction(vec![target.clone()], move |snapshot| {
         let found: Option<Value> = snapshot.get(&target)?;
         let n = found.and_then(|d| d["n"].as_i64()).unwrap_or(0);
-        let write = Write::Put(target.clone(), json!({"n": n + 1}));
+        let write = Write::Put(target.clone(), json!({"n": n + 1}).into());
         Ok::<_, TxError<PortError>>((vec![write], ()))
     });
     added.await.unwrap();
@@ -153,7 +153,7 @@ async fn processes_see_no_write_skew(address: String) {
             };
             let mut writes = Vec::new();
             if held(&own)? && held(&other)? {
-                writes.push(Write::Put(own.clone(), json!({"held": false})));
+                writes.push(Write::Put(own.clone(), json!({"held": false}).into()));
             }
             Ok::<_, TxError<PortError>>((writes, ()))
         });
@@ -167,7 +167,7 @@ async fn processes_see_no_write_skew(address: String) {
     for _ in 0..4 {
         let (a, b) = (key(&unique("a")), key(&unique("b")));
         for target in [&a, &b] {
-            let write = Write::Put(target.clone(), json!({"held": true}));
+            let write = Write::Put(target.clone(), json!({"held": true}).into());
             stores[0]
                 .transact(Vec::new(), Arc::new(move |_| vec![write.clone()]))
                 .await
@@ -196,7 +196,7 @@ async fn what_was_decided_on_absence_holds(address: String) {
             let made = store.transaction(vec![target.clone()], move |snapshot| {
                 let writes = match snapshot.get::<Value>(&target)? {
                     Some(_) => Vec::new(),
-                    None => vec![Write::Put(target.clone(), json!({"n": n}))],
+                    None => vec![Write::Put(target.clone(), json!({"n": n}).into())],
                 };
                 let wrote = !writes.is_empty();
                 Ok::<_, TxError<PortError>>((writes, wrote))
@@ -235,7 +235,7 @@ async fn documents_expire_by_a_native_time(address: String) {
     let store = connect(&address, &project).await;
     let record = DocKey::new(Collection::Idempotency, "record");
     let body = json!({"expires_at": 1_767_225_600_000_i64, "ttl": "mine"});
-    let write = Write::Create(record.clone(), body.clone());
+    let write = Write::Create(record.clone(), body.clone().into());
     store
         .transact(Vec::new(), Arc::new(move |_| vec![write.clone()]))
         .await

@@ -72,9 +72,9 @@ async fn writes_until_it_is_killed() {
                         let before: Option<Value> = snapshot.get(&counter).unwrap();
                         let count = before.and_then(|d| d["count"].as_u64()).unwrap_or(0);
                         vec![
-                            Write::Create(a.clone(), body.clone()),
-                            Write::Create(b.clone(), body.clone()),
-                            Write::Put(counter.clone(), json!({"count": count + 1})),
+                            Write::Create(a.clone(), body.clone().into()),
+                            Write::Create(b.clone(), body.clone().into()),
+                            Write::Put(counter.clone(), json!({"count": count + 1}).into()),
                         ]
                     };
                     let done = opened.store.transact(reads, Arc::new(decide));

@@ -116,7 +116,7 @@ async fn increments_from_two_sides_all_count() {
                             .unwrap()
                             .and_then(|d| d["n"].as_i64());
                         let body = json!({"n": before.unwrap_or(0) + 1});
-                        vec![oscillink_ports::Write::Put(key("counter"), body)]
+                        vec![oscillink_ports::Write::Put(key("counter"), body.into())]
                     };
                     let reads = vec![key("counter")];
                     store.transact(reads, Arc::new(decide)).await.unwrap();

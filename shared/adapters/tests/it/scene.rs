@@ -65,7 +65,10 @@ pub(crate) fn key(id: &str) -> DocKey {
 
 /// Writes documents that depend on nothing.
 pub(crate) async fn put(store: &dyn Store, writes: Vec<(DocKey, Value)>) -> Result<(), PortError> {
-    let writes: Vec<Write> = writes.into_iter().map(|(k, v)| Write::Put(k, v)).collect();
+    let writes: Vec<Write> = writes
+        .into_iter()
+        .map(|(k, v)| Write::Put(k, v.into()))
+        .collect();
     store
         .transact(Vec::new(), Arc::new(move |_| writes.clone()))
         .await

@@ -22,10 +22,10 @@ async fn a_refused_transaction_concerns_no_other() {
             let store = Arc::clone(&opened.store);
             tokio::spawn(async move {
                 let own = key(&format!("own-{n}"));
-                let mut writes = vec![Write::Create(own, json!({"n": n}))];
+                let mut writes = vec![Write::Create(own, json!({"n": n}).into())];
                 let panics = n % 5 == 1;
                 if n % 3 == 0 {
-                    writes.push(Write::Create(key("taken"), json!({})));
+                    writes.push(Write::Create(key("taken"), json!({}).into()));
                 }
                 let decide = move |_: &oscillink_ports::Snapshot| {
                     assert!(!panics, "a decision that panics");

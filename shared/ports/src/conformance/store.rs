@@ -85,7 +85,7 @@ pub async fn documents_read_back_as_written(fixture: &StoreFixture) {
     let key = new_key();
     write(
         &fixture.store,
-        vec![Write::Create(key.clone(), body.clone())],
+        vec![Write::Create(key.clone(), body.clone().into())],
     )
     .await
     .unwrap();
@@ -103,7 +103,7 @@ pub async fn create_refuses_an_existing_document(fixture: &StoreFixture) {
     let create = |n: i64| {
         write(
             &fixture.store,
-            vec![Write::Create(key.clone(), json!({"n": n}))],
+            vec![Write::Create(key.clone(), json!({"n": n}).into())],
         )
     };
     create(1).await.unwrap();
@@ -122,9 +122,12 @@ pub async fn create_refuses_an_existing_document(fixture: &StoreFixture) {
 pub async fn put_creates_and_replaces(fixture: &StoreFixture) {
     let key = new_key();
     for body in [json!({"a": 1}), json!({"b": 2}), json!({})] {
-        write(&fixture.store, vec![Write::Put(key.clone(), body.clone())])
-            .await
-            .unwrap();
+        write(
+            &fixture.store,
+            vec![Write::Put(key.clone(), body.clone().into())],
+        )
+        .await
+        .unwrap();
         assert_eq!(fixture.store.get(&key).await.unwrap(), Some(body));
     }
 }
@@ -133,7 +136,7 @@ pub async fn put_creates_and_replaces(fixture: &StoreFixture) {
 pub async fn delete_removes_and_tolerates_absence(fixture: &StoreFixture) {
     let key = new_key();
     let (create, delete) = (
-        vec![Write::Create(key.clone(), json!({"n": 1}))],
+        vec![Write::Create(key.clone(), json!({"n": 1}).into())],
         vec![Write::Delete(key.clone())],
     );
     write(&fixture.store, delete.clone()).await.unwrap();
@@ -158,7 +161,7 @@ pub async fn ids_follow_the_rules(fixture: &StoreFixture) {
         let key = key(good);
         write(
             &fixture.store,
-            vec![Write::Put(key.clone(), json!({"a": 1}))],
+            vec![Write::Put(key.clone(), json!({"a": 1}).into())],
         )
         .await
         .unwrap();
@@ -171,7 +174,11 @@ pub async fn ids_follow_the_rules(fixture: &StoreFixture) {
             matches!(got, Err(PortError::Refused { .. })),
             "{bad:?}: {got:?}"
         );
-        let put = write(&fixture.store, vec![Write::Put(key.clone(), json!({}))]).await;
+        let put = write(
+            &fixture.store,
+            vec![Write::Put(key.clone(), json!({}).into())],
+        )
+        .await;
         assert!(
             matches!(put, Err(PortError::Refused { .. })),
             "{bad:?}: {put:?}"
@@ -198,14 +205,14 @@ pub async fn documents_follow_the_rules(fixture: &StoreFixture) {
     let key = new_key();
     write(
         &fixture.store,
-        vec![Write::Put(key.clone(), largest.clone())],
+        vec![Write::Put(key.clone(), largest.clone().into())],
     )
     .await
     .unwrap();
     assert!(fixture.store.get(&key).await.unwrap() == Some(largest));
     let too_large = with_bytes(MAX_DOCUMENT_BYTES + 1);
     for bad in [too_large, json!([1]), json!("text"), Value::Null] {
-        let put = write(&fixture.store, vec![Write::Put(new_key(), bad)]).await;
+        let put = write(&fixture.store, vec![Write::Put(new_key(), bad.into())]).await;
         assert!(matches!(put, Err(PortError::Refused { .. })), "{put:?}");
     }
 }
@@ -215,7 +222,7 @@ pub async fn transactions_hold_many_writes(fixture: &StoreFixture) {
     let base = unique("many");
     let writes = |count: usize| -> Vec<Write> {
         (0..count)
-            .map(|n| Write::Put(key(&format!("{base}-{count}-{n}")), json!({"n": n})))
+            .map(|n| Write::Put(key(&format!("{base}-{count}-{n}")), json!({"n": n}).into()))
             .collect()
     };
     write(&fixture.store, writes(MAX_TRANSACTION_WRITES))

@@ -3,20 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::{Body, DocKey, Store};
+use crate::error::PortError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
-
-use super::{DocKey, Store};
-use crate::error::PortError;
 
 /// One write of a transaction.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Write {
     /// Creates the document; the transaction fails if it exists.
-    Create(DocKey, Value),
+    Create(DocKey, Body),
     /// Creates or replaces the document.
-    Put(DocKey, Value),
+    Put(DocKey, Body),
     /// Removes the document if it exists.
     Delete(DocKey),
 }
@@ -27,9 +25,7 @@ impl Write {
     /// # Errors
     /// The document does not serialise to JSON.
     pub fn create(key: DocKey, body: &impl Serialize) -> Result<Self, PortError> {
-        serde_json::to_value(body)
-            .map(|v| Self::Create(key, v))
-            .map_err(PortError::corrupt)
+        Body::of(body).map(|body| Self::Create(key, body))
     }
 
     /// A [`Write::Put`] of a serialisable document.
@@ -37,9 +33,7 @@ impl Write {
     /// # Errors
     /// The document does not serialise to JSON.
     pub fn put(key: DocKey, body: &impl Serialize) -> Result<Self, PortError> {
-        serde_json::to_value(body)
-            .map(|v| Self::Put(key, v))
-            .map_err(PortError::corrupt)
+        Body::of(body).map(|body| Self::Put(key, body))
     }
 
     /// The document written.
@@ -53,13 +47,14 @@ impl Write {
 
 /// The documents that a transaction read, as of one moment.
 #[derive(Debug, Default)]
-pub struct Snapshot(BTreeMap<DocKey, Value>);
+pub struct Snapshot(BTreeMap<DocKey, Body>);
 
 impl Snapshot {
     /// From the documents found.
     #[must_use]
-    pub fn new(found: impl IntoIterator<Item = (DocKey, Value)>) -> Self {
-        Self(found.into_iter().collect())
+    pub fn new(found: impl IntoIterator<Item = (DocKey, impl Into<Body>)>) -> Self {
+        let found = found.into_iter();
+        Self(found.map(|(key, body)| (key, body.into())).collect())
     }
 
     /// A document that was read, `None` if it does not exist.
@@ -69,8 +64,8 @@ impl Snapshot {
     pub fn get<T: DeserializeOwned>(&self, key: &DocKey) -> Result<Option<T>, PortError> {
         self.0
             .get(key)
-            .map(|value| {
-                T::deserialize(value).map_err(|e| PortError::Corrupt {
+            .map(|body| {
+                body.parse().map_err(|e| PortError::Corrupt {
                     detail: format!("{key}: {e}"),
                 })
             })

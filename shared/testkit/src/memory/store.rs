@@ -73,7 +73,7 @@ impl MemoryStore {
         let watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
         for write in writes {
             let (key, new) = match write {
-                Write::Create(key, value) | Write::Put(key, value) => (key, Some(value)),
+                Write::Create(key, body) | Write::Put(key, body) => (key, Some(body.into_tree()?)),
                 Write::Delete(key) => (key, None),
             };
             if let Some(watcher) = watcher.as_ref() {

@@ -9,37 +9,30 @@ use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use oscillink_ports::{Decide, DocKey, MAX_TRANSACTION_WRITES, PortError, Snapshot, Write};
+use oscillink_ports::{Body, Decide, DocKey, MAX_TRANSACTION_WRITES, PortError, Snapshot, Write};
 use rusqlite::{Connection, OptionalExtension, ToSql};
-use serde_json::Value;
 
 use super::field::Field;
-use super::recent::{Recent, Row};
+use super::recent::{Document, Recent, Row};
 use super::{rules, table};
 use crate::embedded::database::JobError;
 use crate::embedded::error::EmbeddedError;
-
-/// What a transaction leaves at an address.
-struct Written {
-    body: Arc<Value>,
-    text: String,
-}
 
 /// What is known of one address.
 struct Pending {
     /// What is in the table.
     stored: Option<Row>,
     /// What is to be there; the outer `None` leaves it alone, the inner one removes it.
-    change: Option<Option<Written>>,
+    change: Option<Option<Document>>,
     /// A decision asked for it, so the next one may.
     read: bool,
 }
 
 impl Pending {
-    fn current(&self) -> Option<&Arc<Value>> {
+    fn current(&self) -> Option<&Document> {
         match &self.change {
-            Some(change) => change.as_ref().map(|written| &written.body),
-            None => self.stored.as_ref().map(|row| &row.body),
+            Some(change) => change.as_ref(),
+            None => self.stored.as_ref().map(|row| &row.document),
         }
     }
 }
@@ -85,8 +78,8 @@ impl PendingDocuments {
         for key in reads {
             let pending = self.load(connection, key)?;
             pending.read = true;
-            if let Some(body) = pending.current() {
-                found.push((key.clone(), Value::clone(body)));
+            if let Some(document) = pending.current() {
+                found.push((key.clone(), Body::Text(Arc::clone(&document.text))));
             }
         }
         let snapshot = Snapshot::new(found);
@@ -108,7 +101,7 @@ impl PendingDocuments {
                 ),
             }));
         }
-        let mut changes: BTreeMap<DocKey, Option<Written>> = BTreeMap::new();
+        let mut changes: BTreeMap<DocKey, Option<Document>> = BTreeMap::new();
         for write in writes {
             rules::check_id(write.key())?;
             if let Write::Create(key, _) = &write {
@@ -124,9 +117,8 @@ impl PendingDocuments {
             }
             match write {
                 Write::Create(key, body) | Write::Put(key, body) => {
-                    let text = rules::serialise(&key, &body)?;
-                    let body = Arc::new(body);
-                    changes.insert(key, Some(Written { body, text }));
+                    let document = rules::document(&key, body)?;
+                    changes.insert(key, Some(document));
                 }
                 Write::Delete(key) => {
                     changes.insert(key, None);
@@ -203,16 +195,12 @@ fn read(connection: &Connection, key: &DocKey) -> Result<Option<Row>, EmbeddedEr
     let row = connection
         .prepare_cached(sql)?
         .query_row([&key.id], |row| {
-            let text = row.get_ref(1)?.as_bytes()?;
-            Ok((row.get(0)?, rules::parse(text, key), text.len()))
+            Ok((row.get(0)?, row.get::<_, Arc<str>>(1)?))
         })
         .optional()?;
-    row.map(|(rowid, body, bytes)| {
-        Ok(Row {
-            rowid,
-            body: Arc::new(body?),
-            bytes,
-        })
+    row.map(|(rowid, text)| {
+        let document = rules::stored(key, text)?;
+        Ok(Row { rowid, document })
     })
     .transpose()
 }
@@ -222,43 +210,37 @@ fn write_one(
     connection: &Connection,
     key: &DocKey,
     stored: &mut Option<Row>,
-    change: Option<Written>,
+    change: Option<Document>,
 ) -> rusqlite::Result<()> {
     let table = table::of(key.collection);
     *stored = match (stored.take(), change) {
-        (None, Some(Written { body, text })) => {
-            let fields: Vec<Field<'_>> = fields_of(key, &body).collect();
-            let mut values: Vec<&dyn ToSql> = vec![&key.id, &text];
-            values.extend(fields.iter().map(|f| f as &dyn ToSql));
+        (None, Some(document)) => {
+            let mut values: Vec<&dyn ToSql> = vec![&key.id, &document.text];
+            values.extend(document.fields.iter().map(|field| field as &dyn ToSql));
             connection
                 .prepare_cached(&table.insert)?
                 .execute(values.as_slice())?;
-            drop(fields);
-            Some(Row {
-                rowid: connection.last_insert_rowid(),
-                body,
-                bytes: text.len(),
-            })
+            let rowid = connection.last_insert_rowid();
+            Some(Row { rowid, document })
         }
-        (Some(Row { rowid, body, .. }), Some(written)) => {
+        (Some(Row { rowid, document }), Some(new)) => {
             let names = key.collection.indexed_fields();
-            let (names, fields): (Vec<&str>, Vec<Field<'_>>) = names
+            let fields = document.fields.iter().zip(&new.fields);
+            let (names, fields): (Vec<&str>, Vec<&Field>) = names
                 .iter()
-                .zip(fields_of(key, &body).zip(fields_of(key, &written.body)))
+                .zip(fields)
                 .filter(|(_, (old, new))| old != new)
                 .map(|(name, (_, new))| (*name, new))
                 .unzip();
-            let mut values: Vec<&dyn ToSql> = vec![&written.text];
-            values.extend(fields.iter().map(|f| f as &dyn ToSql));
+            let mut values: Vec<&dyn ToSql> = vec![&new.text];
+            values.extend(fields.iter().map(|field| field as &dyn ToSql));
             values.push(&rowid);
             connection
                 .prepare_cached(&table::update(key.collection, &names))?
                 .execute(values.as_slice())?;
-            drop(fields);
             Some(Row {
                 rowid,
-                body: written.body,
-                bytes: written.text.len(),
+                document: new,
             })
         }
         (Some(Row { rowid, .. }), None) => {
@@ -268,9 +250,4 @@ fn write_one(
         (None, None) => None,
     };
     Ok(())
-}
-
-fn fields_of<'a>(key: &DocKey, body: &'a Value) -> impl Iterator<Item = Field<'a>> {
-    let names = key.collection.indexed_fields();
-    names.iter().map(|name| Field::of(body, name))
 }

@@ -85,7 +85,7 @@ impl Plan {
     fn values(&self) -> Vec<Box<dyn ToSql + '_>> {
         self.operands
             .iter()
-            .map(|operand| Box::new(Field::of_operand(operand)) as Box<dyn ToSql>)
+            .map(|operand| Box::new(Field::from(operand)) as Box<dyn ToSql>)
             .chain([Box::new(self.limit) as Box<dyn ToSql>])
             .collect()
     }

@@ -1,27 +1,41 @@
 //! Small documents that the writer used lately, as they stand in the tables.
 //!
 //! A job's record and its key's meter are read and written again and again in short order; found
-//! here, they need neither be looked up nor parsed.
+//! here, they need not be looked up.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use oscillink_ports::DocKey;
-use serde_json::Value;
+
+use super::field::Field;
+
+/// A document as it is stored.
+#[derive(Clone, Debug)]
+pub(super) struct Document {
+    pub(super) text: Arc<str>,
+    /// Those that have a column, in the order of their columns.
+    pub(super) fields: Vec<Field>,
+}
 
 /// A document in its table.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     pub(super) rowid: i64,
-    pub(super) body: Arc<Value>,
-    /// Length of its text.
-    pub(super) bytes: usize,
+    pub(super) document: Document,
+}
+
+impl Row {
+    /// About the memory that keeping it takes.
+    fn bytes(&self) -> usize {
+        self.document.text.len() + BYTES_BESIDE_TEXT
+    }
 }
 
 /// Larger documents are not kept: they are written once and read by others.
 const MAX_KEPT_BYTES: usize = 8 << 10;
-/// What a parsed document takes, over its text.
-const BYTES_PER_TEXT_BYTE: usize = 4;
+/// What a document takes beside its text: fields, key, places in the tables.
+const BYTES_BESIDE_TEXT: usize = 600;
 
 /// The documents used lately, in two generations: when the younger is full, the older one goes.
 #[derive(Debug, Default)]
@@ -49,12 +63,12 @@ impl Recent {
     pub(super) fn note(&mut self, key: DocKey, row: Option<Row>) {
         self.old.remove(&key);
         if let Some(before) = self.young.remove(&key) {
-            self.young_bytes -= before.bytes * BYTES_PER_TEXT_BYTE;
+            self.young_bytes -= before.bytes();
         }
-        let Some(row) = row.filter(|row| row.bytes <= MAX_KEPT_BYTES) else {
+        let Some(row) = row.filter(|row| row.document.text.len() <= MAX_KEPT_BYTES) else {
             return;
         };
-        self.young_bytes += row.bytes * BYTES_PER_TEXT_BYTE;
+        self.young_bytes += row.bytes();
         self.young.insert(key, row);
         if self.young_bytes * 2 > self.max_bytes {
             self.old = std::mem::take(&mut self.young);
@@ -73,7 +87,6 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use oscillink_ports::Collection;
-    use serde_json::json;
 
     use super::*;
 
@@ -82,16 +95,19 @@ mod tests {
     }
 
     fn row(n: usize, bytes: usize) -> Row {
+        let document = Document {
+            text: "x".repeat(bytes).into(),
+            fields: Vec::new(),
+        };
         Row {
             rowid: n as i64,
-            body: Arc::new(json!({ "n": n })),
-            bytes,
+            document,
         }
     }
 
     #[test]
     fn keeps_what_was_used_lately_within_its_bytes() {
-        let mut recent = Recent::new(80 * BYTES_PER_TEXT_BYTE);
+        let mut recent = Recent::new(80 * (BYTES_BESIDE_TEXT + 1));
         for n in 0..100 {
             recent.note(key(0), Some(row(n, 1)));
             recent.note(key(n + 1), Some(row(n, 1)));

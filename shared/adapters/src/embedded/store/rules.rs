@@ -1,9 +1,12 @@
 //! The port's rules for documents, and the form in which they are stored.
 
-use oscillink_ports::{DocKey, MAX_DOCUMENT_BYTES, PortError};
+use std::sync::Arc;
+
+use oscillink_ports::{Body, DocKey, MAX_DOCUMENT_BYTES, PortError};
 use serde_json::Value;
 
-use super::text;
+use super::field;
+use super::recent::Document;
 use crate::embedded::error::EmbeddedError;
 
 const MAX_ID_LEN: usize = 200;
@@ -25,25 +28,31 @@ pub(super) fn check_id(key: &DocKey) -> Result<(), PortError> {
     }
 }
 
-/// The stored text of a document.
-pub(super) fn serialise(key: &DocKey, body: &Value) -> Result<String, PortError> {
+/// A document to be stored.
+pub(super) fn document(key: &DocKey, body: Body) -> Result<Document, PortError> {
     let refused = |detail: String| PortError::Refused {
         detail: format!("{key}: {detail}"),
     };
-    if !body.is_object() {
-        return Err(refused("a document is a JSON object".to_owned()));
-    }
-    let text = text::of(body);
+    let text = body.into_text()?;
     if text.len() > MAX_DOCUMENT_BYTES {
         return Err(refused(format!(
             "{} bytes are more than the {MAX_DOCUMENT_BYTES} of a document",
             text.len()
         )));
     }
-    Ok(text)
+    let fields = field::of(&text, key.collection.indexed_fields())
+        .map_err(|_| refused("a document is a JSON object".to_owned()))?;
+    Ok(Document { text, fields })
 }
 
-/// The document of a stored text.
+/// A document that is stored.
+pub(super) fn stored(key: &DocKey, text: Arc<str>) -> Result<Document, EmbeddedError> {
+    let fields = field::of(&text, key.collection.indexed_fields());
+    let fields = fields.map_err(|error| EmbeddedError::malformed(key.to_string(), error))?;
+    Ok(Document { text, fields })
+}
+
+/// The tree of a stored text.
 pub(super) fn parse(text: &[u8], key: &DocKey) -> Result<Value, EmbeddedError> {
     serde_json::from_slice(text).map_err(|error| EmbeddedError::malformed(key.to_string(), error))
 }

@@ -124,9 +124,9 @@ impl Transaction {
             let operation = match write {
                 Write::Create(key, body) => {
                     condition = Some(ConditionType::Exists(false));
-                    update(name, &key, &body)?
+                    update(name, &key, &body.into_tree()?)?
                 }
-                Write::Put(key, body) => update(name, &key, &body)?,
+                Write::Put(key, body) => update(name, &key, &body.into_tree()?)?,
                 Write::Delete(_) => Operation::Delete(name),
             };
             if !first && condition.is_some() {

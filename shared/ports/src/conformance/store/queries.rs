@@ -119,7 +119,7 @@ pub async fn every_composite_index_is_queried(fixture: &StoreFixture) {
     for sample in samples() {
         let mut writes: Vec<Write> = [3i64, 1, 2]
             .into_iter()
-            .map(|n| Write::Create(sample.key(&format!("{n}")), sample.document(n)))
+            .map(|n| Write::Create(sample.key(&format!("{n}")), sample.document(n).into()))
             .collect();
         // For each equality, one document that differs in it alone.
         for (field, value) in &sample.equal {
@@ -129,7 +129,10 @@ pub async fn every_composite_index_is_queried(fixture: &StoreFixture) {
                 Value::Number(_) => json!(8),
                 _ => json!("other"),
             };
-            writes.push(Write::Create(sample.key(&format!("not-{field}")), other));
+            writes.push(Write::Create(
+                sample.key(&format!("not-{field}")),
+                other.into(),
+            ));
         }
         write(&fixture.store, writes).await.unwrap();
         let query = sample.query(10);
@@ -151,7 +154,7 @@ pub async fn every_composite_index_is_queried(fixture: &StoreFixture) {
 pub async fn ranges_bound_the_order_field(fixture: &StoreFixture) {
     let sample = jobs();
     let writes = (1..=5)
-        .map(|n| Write::Create(sample.key(&n.to_string()), sample.document(n)))
+        .map(|n| Write::Create(sample.key(&n.to_string()), sample.document(n).into()))
         .collect();
     write(&fixture.store, writes).await.unwrap();
     let only_key = || {
@@ -188,9 +191,9 @@ pub async fn documents_without_the_field_do_not_match(fixture: &StoreFixture) {
     let mut unordered = sample.document(2);
     unordered.as_object_mut().unwrap().remove("created_at");
     let writes = vec![
-        Write::Create(sample.key("unfiltered"), unfiltered),
-        Write::Create(sample.key("unordered"), unordered),
-        Write::Create(sample.key("whole"), sample.document(3)),
+        Write::Create(sample.key("unfiltered"), unfiltered.into()),
+        Write::Create(sample.key("unordered"), unordered.into()),
+        Write::Create(sample.key("whole"), sample.document(3).into()),
     ];
     write(&fixture.store, writes).await.unwrap();
     let ids = sample.ids(&fixture.store, &sample.query(10)).await;
@@ -212,7 +215,7 @@ pub async fn pages_continue_among_equal_values(fixture: &StoreFixture) {
     }
     let writes = expected
         .iter()
-        .map(|(place, id)| Write::Create(sample.key(id), sample.document(*place)))
+        .map(|(place, id)| Write::Create(sample.key(id), sample.document(*place).into()))
         .collect();
     write(&fixture.store, writes).await.unwrap();
     expected.sort_unstable();
@@ -248,7 +251,7 @@ pub async fn pages_continue_among_equal_values(fixture: &StoreFixture) {
 pub async fn counts_stop_at_the_limit(fixture: &StoreFixture) {
     let sample = jobs();
     let writes = (0..12)
-        .map(|n| Write::Create(sample.key(&n.to_string()), sample.document(n)))
+        .map(|n| Write::Create(sample.key(&n.to_string()), sample.document(n).into()))
         .collect();
     write(&fixture.store, writes).await.unwrap();
     for (limit, expected) in [(5, 5), (12, 12), (13, 12), (1_000, 12)] {
@@ -278,7 +281,7 @@ pub async fn queries_see_completed_transactions(fixture: &StoreFixture) {
         let mut body = sample.document(n);
         let status = format!("{}-{n}", sample.run);
         body["status"] = json!(status);
-        write(&fixture.store, vec![Write::Put(key.clone(), body)])
+        write(&fixture.store, vec![Write::Put(key.clone(), body.into())])
             .await
             .unwrap();
         assert_eq!(found(with_status(&status)).await, 1, "as it is now");
@@ -289,9 +292,12 @@ pub async fn queries_see_completed_transactions(fixture: &StoreFixture) {
     let status = format!("{}-4", sample.run);
     unchanged["status"] = json!(status);
     unchanged["beside"] = json!("changed");
-    write(&fixture.store, vec![Write::Put(key.clone(), unchanged)])
-        .await
-        .unwrap();
+    write(
+        &fixture.store,
+        vec![Write::Put(key.clone(), unchanged.into())],
+    )
+    .await
+    .unwrap();
     assert_eq!(found(with_status(&status)).await, 1, "fields kept");
     write(&fixture.store, vec![Write::Delete(key)])
         .await

@@ -13,19 +13,19 @@ pub async fn transactions_are_all_or_nothing(fixture: &StoreFixture) {
         write(
             &fixture.store,
             vec![
-                Write::Create(taken.clone(), json!({"n": 0})),
-                Write::Create(put.clone(), json!({"n": 0})),
-                Write::Create(deleted.clone(), json!({"n": 0})),
+                Write::Create(taken.clone(), json!({"n": 0}).into()),
+                Write::Create(put.clone(), json!({"n": 0}).into()),
+                Write::Create(deleted.clone(), json!({"n": 0}).into()),
             ],
         )
         .await
         .unwrap();
         let mut writes = vec![
-            Write::Put(put.clone(), json!({"n": 1})),
-            Write::Create(created.clone(), json!({"n": 1})),
+            Write::Put(put.clone(), json!({"n": 1}).into()),
+            Write::Create(created.clone(), json!({"n": 1}).into()),
             Write::Delete(deleted.clone()),
         ];
-        writes.insert(place, Write::Create(taken.clone(), json!({"n": 1})));
+        writes.insert(place, Write::Create(taken.clone(), json!({"n": 1}).into()));
         let failed = write(&fixture.store, writes).await;
         assert!(
             matches!(failed, Err(PortError::AlreadyExists { .. })),
@@ -50,9 +50,9 @@ pub async fn decisions_see_what_they_read(fixture: &StoreFixture) {
     let mut writes: Vec<Write> = keys
         .iter()
         .skip(1)
-        .map(|key| Write::Create(key.clone(), json!({"at": key.to_string()})))
+        .map(|key| Write::Create(key.clone(), json!({"at": key.to_string()}).into()))
         .collect();
-    writes.push(Write::Create(other.clone(), json!({})));
+    writes.push(Write::Create(other.clone(), json!({}).into()));
     write(&fixture.store, writes).await.unwrap();
     let asked = keys.clone();
     let seen = fixture
@@ -79,7 +79,7 @@ pub async fn refused_decisions_write_nothing(fixture: &StoreFixture) {
     let key = new_key();
     write(
         &fixture.store,
-        vec![Write::Create(key.clone(), json!({"n": 1}))],
+        vec![Write::Create(key.clone(), json!({"n": 1}).into())],
     )
     .await
     .unwrap();
@@ -108,7 +108,7 @@ async fn add(store: &Arc<dyn Store>, key: &DocKey, amount: i64) -> i64 {
             let document: Option<Value> = snapshot.get(&target)?;
             let before = document.and_then(|d| d["n"].as_i64()).unwrap_or(0);
             let after = before + amount;
-            let write = Write::Put(target.clone(), json!({"n": after}));
+            let write = Write::Put(target.clone(), json!({"n": after}).into());
             Ok::<_, TxError<PortError>>((vec![write], after))
         })
         .await
@@ -154,7 +154,7 @@ pub async fn write_skew_is_impossible(fixture: &StoreFixture) {
                 };
                 let mut writes = Vec::new();
                 if on_duty(&own)? && on_duty(&other)? {
-                    writes.push(Write::Put(own.clone(), json!({"on_duty": false})));
+                    writes.push(Write::Put(own.clone(), json!({"on_duty": false}).into()));
                 }
                 Ok::<_, TxError<PortError>>((writes, ()))
             })
@@ -165,8 +165,8 @@ pub async fn write_skew_is_impossible(fixture: &StoreFixture) {
         let (a, b) = (new_key(), new_key());
         let on = json!({"on_duty": true});
         let both = vec![
-            Write::Create(a.clone(), on.clone()),
-            Write::Create(b.clone(), on.clone()),
+            Write::Create(a.clone(), on.clone().into()),
+            Write::Create(b.clone(), on.clone().into()),
         ];
         write(&fixture.store, both).await.unwrap();
         let first = tokio::spawn(give_up(Arc::clone(&fixture.store), a.clone(), b.clone()));
@@ -189,7 +189,7 @@ pub async fn concurrent_transfers_keep_the_sum(fixture: &StoreFixture) {
     let accounts: Vec<DocKey> = (0..ACCOUNTS).map(|_| new_key()).collect();
     let opening = accounts
         .iter()
-        .map(|key| Write::Create(key.clone(), json!({"n": EACH})))
+        .map(|key| Write::Create(key.clone(), json!({"n": EACH}).into()))
         .collect();
     write(&fixture.store, opening).await.unwrap();
     let tasks: Vec<_> = (0..fixture.hot_writers)
@@ -226,8 +226,8 @@ async fn transfer(store: &Arc<dyn Store>, from: DocKey, to: DocKey, amount: i64)
                 Ok(document.and_then(|d| d["n"].as_i64()).unwrap_or(0))
             };
             let writes = vec![
-                Write::Put(from.clone(), json!({"n": balance(&from)? - amount})),
-                Write::Put(to.clone(), json!({"n": balance(&to)? + amount})),
+                Write::Put(from.clone(), json!({"n": balance(&from)? - amount}).into()),
+                Write::Put(to.clone(), json!({"n": balance(&to)? + amount}).into()),
             ];
             Ok::<_, TxError<PortError>>((writes, ()))
         })
@@ -257,7 +257,7 @@ pub async fn of_many_creates_one_wins(fixture: &StoreFixture) {
         .map(|n| {
             let (store, key) = (Arc::clone(&fixture.store), key.clone());
             tokio::spawn(async move {
-                let created = write(&store, vec![Write::Create(key, json!({"n": n}))]).await;
+                let created = write(&store, vec![Write::Create(key, json!({"n": n}).into())]).await;
                 created.map(|()| n)
             })
         })
