@@ -20,7 +20,7 @@ use crate::state::Gateway;
 
 /// The outermost layer: gives the request its id, the answer its final form, and counts both.
 pub async fn observe(State(app): State<Gateway>, mut request: Request, next: Next) -> Response {
-    let id = RequestId::of(request.headers(), &*app.engine().ports().entropy);
+    let id = RequestId::of(request.headers(), || app.engine().new_id_bytes());
     request.extensions_mut().insert(id.clone());
     let method = known_method(request.method());
     let route = request.extensions().get::<MatchedPath>();

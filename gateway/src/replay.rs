@@ -61,7 +61,7 @@ fn effect_id(app: &Gateway, id: &RequestId) -> String {
     if id.is_ours {
         return id.id.clone();
     }
-    format!("req_{}", base62(&app.engine().ports().entropy.id_bytes()))
+    format!("req_{}", base62(&app.engine().new_id_bytes()))
 }
 
 /// Where a request with a key begins.

@@ -2,7 +2,6 @@
 
 use axum::http::{HeaderMap, HeaderName};
 use oscillink_domain::id::base62;
-use oscillink_ports::Entropy;
 
 /// Carries the id in both directions.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -20,15 +19,15 @@ pub struct RequestId {
 }
 
 impl RequestId {
-    /// The id of a request with these headers.
+    /// The id of a request with these headers; `new_id` makes one.
     #[must_use]
-    pub fn of(headers: &HeaderMap, entropy: &dyn Entropy) -> Self {
+    pub fn of(headers: &HeaderMap, new_id: impl FnOnce() -> [u8; 16]) -> Self {
         let given = headers
             .get(REQUEST_ID)
             .and_then(|value| value.to_str().ok());
         let (id, is_ours) = match given.filter(|text| is_valid(text)) {
             Some(given) => (given.to_owned(), false),
-            None => (format!("req_{}", base62(&entropy.id_bytes())), true),
+            None => (format!("req_{}", base62(&new_id())), true),
         };
         Self { id, is_ours }
     }
@@ -45,20 +44,12 @@ fn is_valid(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    struct Sevens;
-
-    impl Entropy for Sevens {
-        fn fill(&self, out: &mut [u8]) {
-            out.fill(7);
-        }
-    }
-
     #[test]
     fn usable_ids_are_kept_others_replaced() {
         let id = |text: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(REQUEST_ID, text.parse().unwrap());
-            RequestId::of(&headers, &Sevens).id
+            RequestId::of(&headers, || [7; 16]).id
         };
         assert_eq!(id("trace-1.a_b"), "trace-1.a_b");
         for bad in ["", "a b", "a/b", &"x".repeat(101)] {

@@ -27,6 +27,8 @@ use crate::settings::ServerSettings;
 /// the same time at the most. Together with the rest this stays below the ten seconds that
 /// orchestrators give.
 const GRACE: Duration = Duration::from_secs(4);
+/// Memory for payloads and results that were just written: they are wanted again at once.
+const RECENT_CONTENT_BYTES: usize = 8 << 20;
 /// How long everything else may take to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(9);
 
@@ -60,6 +62,7 @@ impl Server {
         };
         let mut rules = EngineConfig {
             time_ordered_ids: true,
+            recent_content_bytes: RECENT_CONTENT_BYTES,
             ..settings.engine.clone()
         };
         if rules.callback_secret.is_none() {

@@ -18,6 +18,8 @@ use crate::state::Gateway;
 
 /// Bodies up to this size are parsed where they are; larger ones would hold up other requests.
 pub const DIRECT_BYTES: usize = 64 * 1024;
+/// Numbers up to this count are encoded where they are.
+pub const DIRECT_VALUES: usize = 16 * 1024;
 
 /// A request whose body has not been read.
 #[derive(Debug)]

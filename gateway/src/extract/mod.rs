@@ -12,7 +12,7 @@ mod query;
 pub use admin::{Admin, Document, small_body};
 pub use body::ReadLimits;
 pub use caller::{Caller, presented};
-pub use inbound::{DIRECT_BYTES, Inbound, ReadBody, idempotency_key, traceparent};
+pub use inbound::{DIRECT_BYTES, DIRECT_VALUES, Inbound, ReadBody, idempotency_key, traceparent};
 pub use lines::{Batch, Line, Lines};
 pub use prefer::{Preferences, seconds as wait_seconds};
 pub use query::{JobPath, Queried, no_such_job};

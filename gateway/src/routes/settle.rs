@@ -8,12 +8,12 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use oscillink_engine::{ChargeError, SyncWork, UsageView};
 use oscillink_telemetry::StatusLabel;
-use oscillink_wire::{Monthly, Operation, Quota, RunOutput, npy};
+use oscillink_wire::{Monthly, NumberArray, Operation, Quota, RunOutput, npy};
 
 use super::submit;
 use crate::cache;
 use crate::error::{Kind, Problem};
-use crate::extract::{Caller, Inbound, ReadBody, ReadLimits};
+use crate::extract::{Caller, DIRECT_VALUES, Inbound, ReadBody, ReadLimits};
 use crate::quota_headers;
 use crate::replay;
 use crate::request_id::RequestId;
@@ -275,16 +275,21 @@ async fn render(
             .unwrap_or_default();
         return Ok(([(header::CONTENT_TYPE, "application/x-npy")], npy).into_response());
     }
-    let has_arrays = !output.arrays.is_empty();
+    let values: usize = output.arrays.values().map(NumberArray::len).sum();
     let mut answer = output.into_answer_with_arrays();
     answer.meta.request_id = Some(id.id.clone());
     answer.meta.usage.monthly = monthly(&usage);
     answer.meta.quota = quota(&usage);
-    if !has_arrays {
+    if values == 0 {
         return Ok(Json(answer).into_response());
     }
-    let json = tokio::task::spawn_blocking(move || answer.to_json()).await;
-    let json = json.ok().and_then(Result::ok).ok_or_else(|| {
+    let json = if values <= DIRECT_VALUES {
+        answer.to_json().ok()
+    } else {
+        let written = tokio::task::spawn_blocking(move || answer.to_json()).await;
+        written.ok().and_then(Result::ok)
+    };
+    let json = json.ok_or_else(|| {
         Problem::new(
             Kind::Internal,
             "the answer could not be written; it has been logged",

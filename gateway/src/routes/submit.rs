@@ -12,7 +12,7 @@ use oscillink_wire::{Operation, encode_payload};
 use super::callbacks;
 use super::views::JobView;
 use crate::error::{Kind, Problem};
-use crate::extract::{Caller, Inbound, ReadBody, ReadLimits};
+use crate::extract::{Caller, DIRECT_VALUES, Inbound, ReadBody, ReadLimits};
 use crate::quota_headers;
 use crate::replay::REPLAYED;
 use crate::request_id::RequestId;
@@ -116,13 +116,17 @@ async fn submission(
     let memory_bytes = request.estimated_memory_bytes(app.inline().threads());
     // The request and its encoding.
     share.grow_to(8 * n * d).await?;
-    let payload = tokio::task::spawn_blocking(move || encode_payload(&request)).await;
-    let payload = payload.map_err(|_| {
-        Problem::new(
-            Kind::Internal,
-            "the request could not be encoded; it has been logged",
-        )
-    })?;
+    let payload = if n * d <= DIRECT_VALUES {
+        encode_payload(&request)
+    } else {
+        let encoded = tokio::task::spawn_blocking(move || encode_payload(&request)).await;
+        encoded.map_err(|_| {
+            Problem::new(
+                Kind::Internal,
+                "the request could not be encoded; it has been logged",
+            )
+        })?
+    };
     Ok(Submission {
         key_id: caller.key_id.clone(),
         key_hash: caller.key_hash.clone(),
@@ -148,8 +152,15 @@ async fn accepted(
 ) -> Result<Response, Problem> {
     let job = &submitted.job;
     let mut headers = HeaderMap::new();
-    // The job is accepted whether or not its headers can be told.
-    if let Ok(usage) = app.engine().usage(&caller.key_id, &caller.limits).await {
+    let usage = match &submitted.usage {
+        Some(usage) => Some(usage.clone()),
+        // The job is accepted whether or not its headers can be told.
+        None => {
+            let usage = app.engine().usage(&caller.key_id, &caller.limits).await;
+            usage.ok()
+        }
+    };
+    if let Some(usage) = usage {
         quota_headers::insert(&mut headers, &usage, app.engine().now());
     }
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/jobs/{}", job.id)) {

@@ -155,9 +155,14 @@ pub fn undelivered_entry_id(job_id: &JobId) -> String {
     format!("{job_id}.undelivered")
 }
 
-/// The task's name: a digest, because a queue spreads load by name and sequential or shared
-/// prefixes would concentrate it. The same dispatch always has the same name, so creating it twice
-/// makes one task.
+/// The task's name where ids are ordered by time: next to those made with it.
+#[must_use]
+pub fn ordered_task_name(job_id: &JobId, dispatch: u32) -> String {
+    format!("{job_id}-{dispatch}")
+}
+
+/// The task's name: a digest, because a distributed queue spreads load by name and sequential or
+/// shared prefixes would concentrate it.
 #[must_use]
 pub fn task_name(job_id: &JobId, dispatch: u32) -> String {
     let digest = Sha256Hex::of_parts([job_id.as_str().as_bytes(), &dispatch.to_le_bytes()]);

@@ -9,7 +9,7 @@ use oscillink_ports::{Collection, DocKey, StoreExt, TxError, Write};
 
 use crate::Engine;
 use crate::error::{ChargeError, QuotaExceeded};
-use crate::finish::{event_id, usage_event};
+use crate::finish::usage_event;
 use crate::usage::{UsageView, meter_in, meter_key};
 
 /// A piece of synchronous work.
@@ -100,19 +100,19 @@ impl Engine {
             .map(|shard| meter_key(&work.key_id, *shard))
             .collect();
         reads.push(row_key.clone());
-        self.store()
+        let (key_id, limits) = (work.key_id.clone(), work.limits.clone());
+        let is_whole = shards.len() == self.config().quota_shards.max(1) as usize;
+        let seen = self
+            .store()
             .transaction(reads, move |snapshot| {
                 let mut meters = shards
                     .iter()
                     .map(|shard| meter_in(snapshot, &work.key_id, *shard))
                     .collect::<Result<Vec<_>, _>>()?;
-                let periods = engine.periods(now);
                 if snapshot.get::<LedgerRow>(&row_key)?.is_some() {
                     // A repeat of this very transaction whose first outcome was unknown.
-                    return Ok((
-                        Vec::new(),
-                        engine.usage_view(&meters, &work.limits, &periods),
-                    ));
+                    let seen = engine.usage_view(&meters, &work.limits, &engine.periods(now));
+                    return Ok((Vec::new(), seen));
                 }
                 let reservation =
                     engine.reserve(&mut meters, Units::of(work.n, work.d), &work.limits, now)?;
@@ -131,25 +131,32 @@ impl Engine {
                         &mut meter.head,
                     );
                     let row = engine.signed(row, work.tier);
-                    let events = vec![(
-                        Topic::UsageEvents,
-                        usage_event(&row, now, &engine.config().source),
-                    )];
-                    let id = event_id(&["usage", &row.id]).as_str().to_owned();
-                    let entry = OutboxEntry::publish(id, work.key_id.as_str(), events, now);
                     writes.push(Write::create(row_key.clone(), &row)?);
-                    writes.push(Write::put(
-                        DocKey::new(Collection::Outbox, &entry.id),
-                        &entry,
-                    )?);
+                    if engine.inner.ports.bus.may_be_heard(Topic::UsageEvents) {
+                        let event = usage_event(&row, now, &engine.config().source);
+                        let id = event.event_id.as_str().to_owned();
+                        let events = vec![(Topic::UsageEvents, event)];
+                        let entry = OutboxEntry::publish(id, work.key_id.as_str(), events, now);
+                        let key = DocKey::new(Collection::Outbox, &entry.id);
+                        writes.push(Write::put(key, &entry)?);
+                    }
                 }
                 for meter in &meters {
                     writes.push(Write::put(meter_key(&meter.key_id, meter.shard), meter)?);
                 }
-                Ok((writes, engine.usage_view(&meters, &work.limits, &periods)))
+                let seen = engine.usage_view(&meters, &work.limits, &engine.periods(now));
+                Ok((writes, seen))
             })
             .await
-            .map_err(ChargeError::from)
+            .map_err(ChargeError::from)?;
+        if is_whole {
+            return Ok(seen);
+        }
+        // The work is charged: what the client is told of its quota must not undo that.
+        Ok(self.usage(&key_id, &limits).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the key's other meters could not be read; told of one alone");
+            seen
+        }))
     }
 }
 

@@ -25,12 +25,15 @@ pub struct EngineConfig {
     pub job_max_age_ms: i64,
     /// Contents up to this many bytes are kept in a document beside the job.
     pub inline_content_bytes: usize,
+    /// Memory for contents kept in documents that this process wrote lately, bytes: for one that
+    /// also works on them.
+    pub recent_content_bytes: usize,
     /// Attempts and backoff.
     pub retry: RetryPolicy,
     /// Tasks of one queue under way at once; the rest wait in the outbox in fair order.
     pub dispatch_window: usize,
-    /// Ids of jobs begin with the time they were accepted at, which keeps what a database on one
-    /// machine writes together in place. A distributed one wants them scattered.
+    /// Ids of jobs, tasks and ledger rows begin with the time they were made at, which keeps what a
+    /// database on one machine writes together in place. A distributed one wants them scattered.
     pub time_ordered_ids: bool,
     /// Signs ledger rows for tiers with signed usage.
     pub ledger_secret: Option<SecretString>,
@@ -119,6 +122,7 @@ impl Default for EngineConfig {
             redispatch_ms: 60_000,
             job_max_age_ms: 24 * 3_600_000,
             inline_content_bytes: 96 * 1024,
+            recent_content_bytes: 0,
             retry: RetryPolicy::default(),
             dispatch_window: 64,
             time_ordered_ids: false,

@@ -14,8 +14,9 @@ use crate::Engine;
 /// A small content as it is stored.
 #[derive(Serialize, Deserialize)]
 struct ContentDocument {
-    data: String,
+    // In front, where whoever looks for it need not pass over the content.
     expires_at: Timestamp,
+    data: String,
 }
 
 /// A content on its way into the store.
@@ -42,10 +43,11 @@ impl Engine {
         if bytes.len() <= self.config().inline_content_bytes {
             let name = format!("{job_id}.{part}");
             let document = ContentDocument {
-                data: STANDARD.encode(&bytes),
                 expires_at,
+                data: STANDARD.encode(&bytes),
             };
             let write = Write::put(DocKey::new(Collection::Contents, &name), &document)?;
+            self.inner.recent.put(&name, &bytes);
             let reference = ContentRef {
                 name,
                 sha256,
@@ -88,6 +90,9 @@ impl Engine {
     /// # Errors
     /// The content is gone, does not match its digest, or the store failed.
     pub async fn content(&self, reference: &ContentRef) -> Result<Bytes, PortError> {
+        if let Some(bytes) = self.inner.recent.get(&reference.name) {
+            return Ok(bytes);
+        }
         let bytes = if reference.inline {
             let key = DocKey::new(Collection::Contents, &reference.name);
             let value = self

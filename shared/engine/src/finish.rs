@@ -91,11 +91,12 @@ impl Engine {
                 row,
             )?);
         }
-        let entry = self.completion_entry(ended, row.as_ref(), now);
-        writes.push(Write::put(
-            DocKey::new(Collection::Outbox, &entry.id),
-            &entry,
-        )?);
+        if let Some(entry) = self.completion_entry(ended, row.as_ref(), now) {
+            writes.push(Write::put(
+                DocKey::new(Collection::Outbox, &entry.id),
+                &entry,
+            )?);
+        }
         writes.extend(callback_write(ended, now)?);
         Ok(writes)
     }
@@ -116,32 +117,36 @@ impl Engine {
         row
     }
 
+    /// The intent to tell of the end; `None` when no one can hear of it.
     fn completion_entry(
         &self,
         ended: &Job,
         row: Option<&LedgerRow>,
         now: Timestamp,
-    ) -> OutboxEntry {
+    ) -> Option<OutboxEntry> {
         let source = &self.config().source;
-        let data = json!({
-            "jobId": ended.id,
-            "keyId": ended.key_id,
-            "kind": ended.kind,
-            "status": ended.status,
-            "attempts": ended.attempts,
-            "units": ended.units,
-            "error": ended.error,
-        });
-        let event_type = format!("job.{}", ended.status);
+        let bus = &self.inner.ports.bus;
         let id = completion_id(ended);
-        let mut events = vec![(
-            Topic::JobEvents,
-            Event::new(id.clone(), &event_type, now, source, data),
-        )];
-        if let Some(row) = row {
+        let mut events = Vec::new();
+        if bus.may_be_heard(Topic::JobEvents) {
+            let data = json!({
+                "jobId": ended.id,
+                "keyId": ended.key_id,
+                "kind": ended.kind,
+                "status": ended.status,
+                "attempts": ended.attempts,
+                "units": ended.units,
+                "error": ended.error,
+            });
+            let event_type = format!("job.{}", ended.status);
+            let event = Event::new(id.clone(), &event_type, now, source, data);
+            events.push((Topic::JobEvents, event));
+        }
+        if let Some(row) = row.filter(|_| bus.may_be_heard(Topic::UsageEvents)) {
             events.push((Topic::UsageEvents, usage_event(row, now, source)));
         }
-        OutboxEntry::publish(id.as_str().to_owned(), ended.key_id.as_str(), events, now)
+        let id = id.as_str().to_owned();
+        (!events.is_empty()).then(|| OutboxEntry::publish(id, ended.key_id.as_str(), events, now))
     }
 }
 

@@ -17,6 +17,7 @@ mod finish;
 mod jobs;
 mod keys;
 mod orphans;
+mod recent;
 mod relay;
 mod replay;
 mod rotate;
@@ -87,6 +88,8 @@ struct Inner {
     outbox_changed: run::OutboxChanged,
     /// Tasks under way.
     windows: window::Windows,
+    /// Contents staged by this process.
+    recent: recent::RecentContents,
 }
 
 impl Engine {
@@ -94,6 +97,7 @@ impl Engine {
     #[must_use]
     pub fn new(ports: Ports, config: EngineConfig) -> Self {
         let inner = Inner {
+            recent: recent::RecentContents::new(config.recent_content_bytes),
             ports,
             config,
             virtual_time: Mutex::default(),
@@ -121,6 +125,21 @@ impl Engine {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.inner.ports.clock.now()
+    }
+
+    /// The bytes of a new id, made now.
+    #[must_use]
+    pub fn new_id_bytes(&self) -> [u8; 16] {
+        self.id_bytes(self.now())
+    }
+
+    /// Random bytes, behind the time in milliseconds if ids are to be ordered; eighty random bits remain.
+    fn id_bytes(&self, now: Timestamp) -> [u8; 16] {
+        let mut bytes = self.inner.ports.entropy.id_bytes();
+        if self.config().time_ordered_ids {
+            bytes[..6].copy_from_slice(&now.as_millis().to_be_bytes()[2..]);
+        }
+        bytes
     }
 
     fn store(&self) -> &dyn Store {

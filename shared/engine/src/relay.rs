@@ -5,7 +5,7 @@
 //! harm: a task's name and an event's id are made of what they stand for.
 
 use bytes::Bytes;
-use oscillink_domain::outbox::{EVENT_LANE, Intent, OutboxEntry, task_name};
+use oscillink_domain::outbox::{EVENT_LANE, Intent, OutboxEntry, ordered_task_name, task_name};
 use oscillink_domain::{JobId, QueueName};
 use oscillink_ports::{
     Collection, DocKey, MAX_TRANSACTION_WRITES, Op, PortError, Publication, Query, Store, StoreExt,
@@ -47,22 +47,32 @@ impl Engine {
     /// The store or the queue failed; what was not carried out stays in the outbox.
     pub async fn relay_dispatches(&self, queue: QueueName) -> Result<usize, EngineError> {
         let window = self.config().dispatch_window.max(1);
+        // Callbacks come in the order of their jobs' ends; the queue itself bounds them.
+        let bounded = queue != QueueName::Callback;
+        let known = if bounded {
+            self.known_place(queue)
+        } else {
+            Some(window)
+        };
+        // Also without a place: the head of the line tells the virtual time.
+        let limit = known.unwrap_or(window).max(1);
         let waiting =
-            Query::new(Collection::Outbox, "tag", window).filter("lane", Op::Eq, queue.as_str());
+            Query::new(Collection::Outbox, "tag", limit).filter("lane", Op::Eq, queue.as_str());
         let entries: Page<OutboxEntry> = Page::parse(self.store().query(&waiting).await?)?;
         if entries.items.is_empty() {
             return Ok(0);
         }
-        // Callbacks come in the order of their jobs' ends; the queue itself bounds them.
-        let place = if queue == QueueName::Callback {
-            window
-        } else {
-            self.place_in_window(queue).await?
+        let place = match known {
+            Some(place) => place,
+            None => self.counted_place(queue).await?,
         };
         let chosen = &entries.items[..place.min(entries.items.len())];
         if let Some(first) = entries.items.first() {
             // The head of the line is where virtual time stands; after a restart this restores it.
             self.advance_virtual_time(queue, first.tag);
+        }
+        if chosen.is_empty() {
+            return Ok(0);
         }
         let tasks = chosen
             .iter()
@@ -112,9 +122,15 @@ impl Engine {
             })
         };
         let body = body.ok()?;
+        // Either way the same dispatch has the same name, so that creating it twice makes one task.
+        let name = if self.config().time_ordered_ids {
+            ordered_task_name(job_id, *dispatch)
+        } else {
+            task_name(job_id, *dispatch)
+        };
         Some(Task {
             queue: *queue,
-            name: task_name(job_id, *dispatch),
+            name,
             body: Bytes::from(body),
             not_before: Some(*not_before).filter(|at| *at > self.now()),
             traceparent: traceparent.clone(),

@@ -77,8 +77,8 @@ impl Engine {
     ) -> Result<Begun, ReplayError> {
         let entropy = &self.inner.ports.entropy;
         let holder = base62(&entropy.id_bytes());
-        let effect_id = format!("req_{}", base62(&entropy.id_bytes()));
         let now = self.now();
+        let effect_id = format!("req_{}", base62(&self.id_bytes(now)));
         let key = record_key(key_id, &idempotency.key);
         let (key_id, request_hash) = (key_id.clone(), idempotency.request_hash.clone());
         self.store()

@@ -1,6 +1,7 @@
 //! The engine's own loops: relay and sweeper, run beside the services until shutdown.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use oscillink_domain::{QueueName, Timestamp};
@@ -35,11 +36,10 @@ pub struct Backlog {
 impl Engine {
     /// Relays intents until `shutdown` completes.
     pub async fn run_relay(&self, shutdown: impl Future<Output = ()>) {
-        let changed = &self.inner.outbox_changed;
         // Apart from each other: a slow bus must not hold up the jobs.
         tokio::select! {
-            () = self.relay(&changed.dispatches, Intents::Dispatches) => {}
-            () = self.relay(&changed.events, Intents::Events) => {}
+            () = self.dispatch_relay() => {}
+            () = self.event_relay() => {}
             () = shutdown => {}
         }
     }
@@ -48,39 +48,53 @@ impl Engine {
     /// events but accepts no jobs.
     pub async fn run_event_relay(&self, shutdown: impl Future<Output = ()>) {
         tokio::select! {
-            () = self.relay(&self.inner.outbox_changed.events, Intents::Events) => {}
+            () = self.event_relay() => {}
             () = shutdown => {}
         }
     }
 
-    /// Relays intents of one sort, for ever.
-    async fn relay(&self, changed: &Notify, sort: Intents) {
+    async fn event_relay(&self) {
         loop {
-            match self.relay_pass(sort).await {
+            match self.relay_events().await {
                 Ok(0) => {
+                    let changed = self.inner.outbox_changed.events.notified();
                     // An elapsed wait is not an error: it is the poll.
-                    let _ = timeout(RELAY_POLL, changed.notified()).await;
+                    let _ = timeout(RELAY_POLL, changed).await;
                 }
                 Ok(_) => {}
+                Err(error) => pause_after(&error).await,
+            }
+        }
+    }
+
+    /// Looks at the queues that something changed for, and now and then at all of them.
+    async fn dispatch_relay(&self) {
+        let changed = &self.inner.outbox_changed;
+        let mut queues = Queues::ALL;
+        loop {
+            match self.relay_pass(queues).await {
+                Ok(moved) if moved.is_empty() => {
+                    let news = timeout(RELAY_POLL, changed.dispatches.notified()).await;
+                    queues = news.map_or(Queues::ALL, |()| changed.take());
+                }
+                Ok(moved) => queues = moved.with(changed.take()),
                 Err(error) => {
-                    tracing::warn!(%error, "relay pass failed; intents stay in the outbox");
-                    sleep(RELAY_PAUSE).await;
+                    queues = Queues::ALL;
+                    pause_after(&error).await;
                 }
             }
         }
     }
 
-    async fn relay_pass(&self, sort: Intents) -> Result<usize, EngineError> {
-        match sort {
-            Intents::Events => self.relay_events().await,
-            Intents::Dispatches => {
-                let mut moved = 0;
-                for queue in QueueName::ALL.iter().copied() {
-                    moved += self.relay_dispatches(queue).await?;
-                }
-                Ok(moved)
+    /// The queues of these that had something to dispatch.
+    async fn relay_pass(&self, queues: Queues) -> Result<Queues, EngineError> {
+        let mut moved = Queues::default();
+        for queue in QueueName::ALL.iter().copied() {
+            if queues.contains(queue) && self.relay_dispatches(queue).await? > 0 {
+                moved = moved.with(Queues::one(queue));
             }
         }
+        Ok(moved)
     }
 
     /// Sweeps until `shutdown` completes.
@@ -138,24 +152,89 @@ impl Engine {
     }
 }
 
+async fn pause_after(error: &EngineError) {
+    tracing::warn!(%error, "relay pass failed; intents stay in the outbox");
+    sleep(RELAY_PAUSE).await;
+}
+
 /// Something was written to the outbox, or a place in the dispatch window came free.
 #[derive(Debug, Default)]
 pub(crate) struct OutboxChanged {
     dispatches: Notify,
+    /// The queues concerned, as [`Queues`].
+    queues: AtomicU8,
     events: Notify,
 }
 
 impl OutboxChanged {
-    /// Has both relays look.
+    /// Has both relays look at everything.
     pub(crate) fn notify(&self) {
-        self.dispatches.notify_one();
+        self.mark(Queues::ALL);
+        self.notify_events();
+    }
+
+    /// Has the relay look at `queue`.
+    pub(crate) fn notify_queue(&self, queue: QueueName) {
+        self.mark(Queues::one(queue));
+    }
+
+    /// Has the relay of events look.
+    pub(crate) fn notify_events(&self) {
         self.events.notify_one();
+    }
+
+    fn mark(&self, queues: Queues) {
+        // Before the wake-up, which is what orders it.
+        self.queues.fetch_or(queues.0, Ordering::Relaxed);
+        self.dispatches.notify_one();
+    }
+
+    fn take(&self) -> Queues {
+        Queues(self.queues.swap(0, Ordering::Relaxed))
     }
 }
 
-/// The sorts of intents, each with a relay of its own.
-#[derive(Clone, Copy, Debug)]
-enum Intents {
-    Dispatches,
-    Events,
+/// A set of queues.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Queues(u8);
+
+impl Queues {
+    const ALL: Self = Self(u8::MAX);
+
+    const fn one(queue: QueueName) -> Self {
+        Self(1 << queue as u8)
+    }
+
+    const fn contains(self, queue: QueueName) -> bool {
+        self.0 & Self::one(queue).0 != 0
+    }
+
+    const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    const fn with(self, more: Self) -> Self {
+        Self(self.0 | more.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_queue_is_apart_and_all_hold_each() {
+        for &one in QueueName::ALL {
+            assert!(Queues::ALL.contains(one));
+            for &other in QueueName::ALL {
+                assert_eq!(Queues::one(one).contains(other), one == other);
+            }
+        }
+        let changed = OutboxChanged::default();
+        changed.notify_queue(QueueName::Settle);
+        changed.notify_queue(QueueName::Callback);
+        let both = Queues::one(QueueName::Settle).with(Queues::one(QueueName::Callback));
+        assert_eq!(changed.take(), both);
+        assert!(changed.take().is_empty());
+    }
 }

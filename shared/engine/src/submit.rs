@@ -14,7 +14,7 @@ use oscillink_ports::{Collection, DocKey, PortError, Snapshot, StoreExt, TxError
 use crate::Engine;
 use crate::content::Staged;
 use crate::error::{QuotaExceeded, SubmitError};
-use crate::usage::{Periods, meter_in, meter_key, slice_of};
+use crate::usage::{Periods, UsageView, meter_in, meter_key, slice_of};
 
 /// The caller's `Idempotency-Key` and what it was sent with.
 #[derive(Clone, Debug)]
@@ -65,6 +65,8 @@ pub struct Submitted {
     pub job: Job,
     /// The idempotency key was known: no new job was made.
     pub replayed: bool,
+    /// The caller's quota with the job's reservation, where it was seen whole.
+    pub usage: Option<UsageView>,
 }
 
 impl Engine {
@@ -80,9 +82,10 @@ impl Engine {
             return Ok(Submitted {
                 job,
                 replayed: true,
+                usage: None,
             });
         }
-        let id = JobId::from_random(self.job_id_bytes(now));
+        let id = JobId::from_random(self.id_bytes(now));
         let expires_at = now.plus_millis(
             self.config()
                 .job_max_age_ms
@@ -100,19 +103,10 @@ impl Engine {
                 tracing::warn!(%error, blob = staged.reference.name, "payload of a refused job left for the sweeper");
             }
         }
-        if outcome.is_ok() {
-            self.inner.outbox_changed.notify();
+        if let Ok(submitted) = &outcome {
+            self.inner.outbox_changed.notify_queue(submitted.job.queue);
         }
         outcome
-    }
-
-    /// Random bytes, behind the time in milliseconds if ids are to be ordered; eighty random bits remain.
-    fn job_id_bytes(&self, now: Timestamp) -> [u8; 16] {
-        let mut bytes = self.inner.ports.entropy.id_bytes();
-        if self.config().time_ordered_ids {
-            bytes[..6].copy_from_slice(&now.as_millis().to_be_bytes()[2..]);
-        }
-        bytes
     }
 
     async fn accept(
@@ -171,7 +165,7 @@ impl Engine {
                 }
                 if let Some(existing) = snapshot.get::<Job>(&job_key)? {
                     // A repeat of this very transaction whose first outcome was unknown.
-                    return Ok((Vec::new(), Accepted::New(Box::new(existing))));
+                    return Ok((Vec::new(), Accepted::New(Box::new(existing), None)));
                 }
                 let mut job = job.clone();
                 let mut meters = shards
@@ -208,18 +202,21 @@ impl Engine {
                     };
                     writes.push(Write::put(key.clone(), &record)?);
                 }
-                Ok((writes, Accepted::New(Box::new(job))))
+                let usage = engine.whole_view(&meters, &submission.limits, now);
+                Ok((writes, Accepted::New(Box::new(job), usage)))
             })
             .await
             .map_err(SubmitError::from)?;
         match submitted {
-            Accepted::New(job) => Ok(Submitted {
+            Accepted::New(job, usage) => Ok(Submitted {
                 job: *job,
                 replayed: false,
+                usage,
             }),
             Accepted::Replayed(job_id) => Ok(Submitted {
                 job: self.replayed_job(&job_id).await?,
                 replayed: true,
+                usage: None,
             }),
         }
     }
@@ -383,7 +380,7 @@ impl Engine {
 }
 
 enum Accepted {
-    New(Box<Job>),
+    New(Box<Job>, Option<UsageView>),
     Replayed(JobId),
 }
 

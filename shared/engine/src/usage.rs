@@ -72,6 +72,17 @@ impl Engine {
         Ok(self.usage_view(&meters, limits, &self.periods(self.now())))
     }
 
+    /// The key's quota if these are all of its meters.
+    pub(crate) fn whole_view(
+        &self,
+        meters: &[Meter],
+        limits: &Limits,
+        now: Timestamp,
+    ) -> Option<UsageView> {
+        (meters.len() == self.config().quota_shards.max(1) as usize)
+            .then(|| self.usage_view(meters, limits, &self.periods(now)))
+    }
+
     pub(crate) fn usage_view(
         &self,
         meters: &[Meter],

@@ -57,13 +57,17 @@ impl Windows {
 }
 
 impl Engine {
-    /// How many more tasks of `queue` may be made now.
-    pub(crate) async fn place_in_window(&self, queue: QueueName) -> Result<usize, PortError> {
+    /// How many more tasks of `queue` may be made now, if that was counted lately.
+    pub(crate) fn known_place(&self, queue: QueueName) -> Option<usize> {
+        let window = self.config().dispatch_window.max(1);
+        let tasks = self.inner.windows.trusted(queue, window, self.now())?;
+        Some(window.saturating_sub(tasks))
+    }
+
+    /// The same, counted now.
+    pub(crate) async fn counted_place(&self, queue: QueueName) -> Result<usize, PortError> {
         let window = self.config().dispatch_window.max(1);
         let now = self.now();
-        if let Some(tasks) = self.inner.windows.trusted(queue, window, now) {
-            return Ok(window.saturating_sub(tasks));
-        }
         let tasks = self.count_dispatched(queue, window).await?;
         self.inner.windows.counted(queue, tasks, now);
         Ok(window.saturating_sub(tasks))

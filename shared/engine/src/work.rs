@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
 use bytes::Bytes;
+use oscillink_domain::event::Topic;
 use oscillink_domain::job::{
     ClaimRefused, Failure, FailureClass, Progress, ResultRef, Retry, StaleLease,
 };
 use oscillink_domain::outbox::OutboxEntry;
-use oscillink_domain::{Job, JobId, Timestamp};
+use oscillink_domain::{Job, JobId, QueueName, Timestamp};
 use oscillink_ports::{Collection, DocKey, PortError, Snapshot, StoreExt, TxError, Write};
 
 use crate::Engine;
@@ -175,8 +176,23 @@ impl Engine {
                 Ok((writes, ()))
             })
             .await?;
-        self.inner.outbox_changed.notify();
+        if outcome.is_some() {
+            self.notify_ended(job);
+        }
         Ok(outcome.is_some())
+    }
+
+    /// Has the relays look at what the end of `job` may have left for them.
+    fn notify_ended(&self, job: &Job) {
+        let changed = &self.inner.outbox_changed;
+        changed.notify_queue(job.queue);
+        if job.callback_url.is_some() {
+            changed.notify_queue(QueueName::Callback);
+        }
+        let bus = &self.inner.ports.bus;
+        if bus.may_be_heard(Topic::JobEvents) || bus.may_be_heard(Topic::UsageEvents) {
+            changed.notify_events();
+        }
     }
 
     /// Reports a failed attempt: the job is queued again, or ends. Gives the record as it is then,

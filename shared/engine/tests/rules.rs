@@ -11,7 +11,7 @@ use oscillink_domain::{
 };
 use oscillink_engine::{
     Attempt, Claim, Computed, Engine, EngineConfig, Idempotency, NewKey, Ports, Submission,
-    SubmitError, TaskBody,
+    SubmitError, SyncWork, TaskBody,
 };
 use oscillink_ports::{BlobStore as _, Clock as _};
 use oscillink_testkit::{
@@ -377,4 +377,95 @@ fn enterprise_keys_start_pending_and_go_first() {
         ..submission(1, 1)
     });
     assert_eq!(job.queue, QueueName::Priority);
+}
+
+fn sync_work(row: &str, units: usize) -> SyncWork {
+    let Submission {
+        key_id,
+        key_hash,
+        tier,
+        limits,
+        ..
+    } = limited(1, units, 1_000);
+    SyncWork {
+        key_id,
+        key_hash,
+        tier,
+        limits,
+        row_id: row.to_owned(),
+        request_id: "req".into(),
+        event: "settle".into(),
+        n: 1,
+        d: units,
+        diffusion: false,
+    }
+}
+
+#[test]
+fn a_keys_usage_is_the_sum_of_its_meters() {
+    for quota_shards in [1, 4] {
+        let h = house(EngineConfig {
+            quota_shards,
+            ..EngineConfig::default()
+        });
+        for n in 1..=20_u64 {
+            let work = sync_work(&format!("row-{n}"), 7);
+            let told = run(h.engine.charge(&work, 1.0)).unwrap();
+            let left = told.window.remaining().unwrap();
+            assert_eq!(left, Units::new(1_000 - 7 * n), "{quota_shards} meters");
+        }
+        let submitted = run(h.engine.submit(limited(1, 60, 1_000))).unwrap();
+        if let Some(told) = submitted.usage {
+            assert_eq!(
+                quota_shards, 1,
+                "one of four meters says nothing of the key"
+            );
+            assert_eq!(told.window.remaining(), Some(Units::new(800)));
+        }
+        let all = run(h
+            .engine
+            .usage(&submitted.job.key_id, &sync_work("", 1).limits))
+        .unwrap();
+        assert_eq!(all.window.remaining(), Some(Units::new(800)));
+    }
+}
+
+#[test]
+fn what_nobody_can_hear_is_not_written_down() {
+    for heard in [true, false] {
+        let h = house(EngineConfig::default());
+        h.bus.set_heard(heard);
+        let job = h.submit(submission(1, 1));
+        h.complete(&h.claim(&job));
+        run(h.engine.charge(&sync_work("row", 1), 1.0)).unwrap();
+        // Someone who listens from now on has missed it.
+        h.bus.set_heard(true);
+        run(h.engine.relay_events()).unwrap();
+        let published = h.bus.published();
+        let types: Vec<&str> = published
+            .iter()
+            .map(|(.., e)| e.event_type.as_str())
+            .collect();
+        let expected = ["job.done", "usage.recorded", "usage.recorded"];
+        assert_eq!(types, if heard { &expected[..] } else { &[] });
+    }
+}
+
+#[test]
+fn ordered_ids_and_task_names_keep_the_order_of_time() {
+    let h = house(EngineConfig {
+        time_ordered_ids: true,
+        ..EngineConfig::default()
+    });
+    let mut last = None;
+    for n in 0..5 {
+        h.clock.advance(1);
+        let job = h.submit(submission(1, 1));
+        run(h.engine.relay_dispatches(job.queue)).unwrap();
+        let names = h.queue.tasks().into_iter().map(|task| task.name);
+        let name = names.last().unwrap();
+        assert!(name.starts_with(job.id.as_str()), "{name}");
+        assert!(last.as_ref() < Some(&name), "task {n}");
+        last = Some(name);
+    }
 }

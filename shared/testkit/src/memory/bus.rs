@@ -1,5 +1,6 @@
 //! A bus in memory that remembers what was published.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -16,6 +17,7 @@ type Published = (Topic, String, Event);
 #[derive(Clone)]
 pub struct MemoryBus {
     published: Arc<Mutex<Vec<Published>>>,
+    heard: Arc<AtomicBool>,
     faults: Faults,
 }
 
@@ -25,8 +27,14 @@ impl MemoryBus {
     pub fn new(faults: Faults) -> Self {
         Self {
             published: Arc::default(),
+            heard: Arc::new(AtomicBool::new(true)),
             faults,
         }
+    }
+
+    /// Whether there is anyone who may hear of events; at first there is.
+    pub fn set_heard(&self, heard: bool) {
+        self.heard.store(heard, Ordering::Relaxed);
     }
 
     /// All publications in order.
@@ -41,6 +49,10 @@ impl MemoryBus {
 
 #[async_trait]
 impl Bus for MemoryBus {
+    fn may_be_heard(&self, _: Topic) -> bool {
+        self.heard.load(Ordering::Relaxed)
+    }
+
     async fn publish(
         &self,
         topic: Topic,
