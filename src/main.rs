@@ -18,6 +18,11 @@ use crate::cli::Cli;
 use crate::exit::{Exit, exit_of, is_broken_pipe};
 use crate::output::note;
 
+/// Threads that hand requests to each other allocate here and free there.
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let outcome = commands::run(Cli::parse());
     let exit = match outcome {
