@@ -56,6 +56,14 @@ impl<'a> Exec<'a> {
         self.observer.progress(stage, fraction);
     }
 
+    pub(crate) fn wants_checkpoint(&self) -> bool {
+        self.observer.wants_checkpoint()
+    }
+
+    pub(crate) fn keep_checkpoint(&self, checkpoint: Vec<u8>) {
+        self.observer.keep_checkpoint(checkpoint);
+    }
+
     /// Runs both, at the same time if there is a pool.
     pub(crate) fn both<A: Send, B: Send>(
         &self,

@@ -52,7 +52,7 @@ mod system;
 
 pub use chain::Chain;
 pub use error::{FieldError, SolveError};
-pub use graph::Graph;
+pub use graph::{Checkpoint, Graph};
 pub use memory::estimated_memory_bytes;
 pub use observer::{Observer, Stage, Unobserved};
 pub use params::{DiffusionParams, Lambdas, Params, SettleOptions};
@@ -62,4 +62,4 @@ pub use solution::{
     BundleItem, ChainEdge, ChainReceipt, DiffusionReport, NullPoint, NullPointsSummary, PerNode,
     Receipt, ReceiptMeta, Solution, SolveStats, Timings, WeakestLink,
 };
-pub use solve::solve;
+pub use solve::{solve, solve_from};

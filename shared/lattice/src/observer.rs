@@ -29,6 +29,17 @@ pub trait Observer: Sync {
     fn progress(&self, stage: Stage, fraction: f32) {
         let _ = (stage, fraction);
     }
+
+    /// Whether a checkpoint should be made now. Asked on the calling thread every second or so of a
+    /// search over many rows, and once more when such a search has been cancelled.
+    fn wants_checkpoint(&self) -> bool {
+        false
+    }
+
+    /// Takes the checkpoint that was wanted: bytes for [`crate::Checkpoint::from_bytes`].
+    fn keep_checkpoint(&self, checkpoint: Vec<u8>) {
+        let _ = checkpoint;
+    }
 }
 
 /// An observer that never cancels and ignores progress.

@@ -7,7 +7,7 @@ use ndarray::{Array1, Array2};
 use crate::chain::Chain;
 use crate::error::{FieldError, SolveError};
 use crate::exec::Exec;
-use crate::graph::{self, Graph, GraphRequest, PathGraph};
+use crate::graph::{self, Checkpoint, Graph, GraphRequest, PathGraph};
 use crate::observer::{Observer, Stage};
 use crate::params::DiffusionParams;
 use crate::plan::{Plan, ReceiptDetail, ReceiptOptions};
@@ -35,6 +35,20 @@ pub fn solve(
     plan: &Plan,
     observer: &dyn Observer,
 ) -> Result<Solution, SolveError> {
+    solve_from(None, problem, plan, observer)
+}
+
+/// The same, going on from a checkpoint that an earlier run's observer was given. The answer is
+/// equal to the last bit; what another input's run has left is ignored.
+///
+/// # Errors
+/// As [`solve`].
+pub fn solve_from(
+    checkpoint: Option<&Checkpoint>,
+    problem: &Problem<'_>,
+    plan: &Plan,
+    observer: &dyn Observer,
+) -> Result<Solution, SolveError> {
     let started = Instant::now();
     let examined = examined_chain(problem, plan)?;
     if plan.diffusion.is_some() && problem.gates().is_some() {
@@ -47,7 +61,7 @@ pub fn solve(
     let scale = Scale::for_largest(largest.max(largest_magnitude(problem.query(), exec)?));
 
     let (graph, diffusion_graph) = timed(&mut timings.graph_build_ms, || {
-        build_graphs(problem, plan, exec)
+        build_graphs(problem, plan, checkpoint, exec)
     })?;
     exec.progress(Stage::Graph, 1.0);
     let (gates, diffusion) = timed(&mut timings.diffusion_gate_ms, || {
@@ -160,6 +174,7 @@ fn examined_chain(problem: &Problem<'_>, plan: &Plan) -> Result<Option<Chain>, S
 fn build_graphs(
     problem: &Problem<'_>,
     plan: &Plan,
+    checkpoint: Option<&Checkpoint>,
     exec: Exec<'_>,
 ) -> Result<(Graph, Option<Graph>), SolveError> {
     let params = problem.params();
@@ -179,7 +194,7 @@ fn build_graphs(
             requests.push(request);
         }
     }
-    let mut graphs = graph::build_all(problem, &requests, exec)?.into_iter();
+    let mut graphs = graph::build_all(problem, &requests, checkpoint, exec)?.into_iter();
     let first = graphs.next().expect("every request gives a graph");
     Ok((first, graphs.next()))
 }

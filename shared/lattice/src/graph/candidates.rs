@@ -37,7 +37,7 @@ pub(crate) struct CandidateLists {
     exact: Vec<bool>,
     /// What else a candidate must reach once a row's list is exact.
     bars: Vec<Bar>,
-    /// Whether any list is exact.
+    /// Whether any list had to turn exact.
     flooded: bool,
 }
 
@@ -83,7 +83,7 @@ impl CandidateLists {
         self.floors[row / LANES].0[row % LANES]
     }
 
-    /// Whether any row's list is exact, so that its bar is worth asking.
+    /// Whether any list had to turn exact for want of room, so that bars are worth asking.
     pub(crate) fn flooded(&self) -> bool {
         self.flooded
     }
@@ -116,6 +116,7 @@ impl CandidateLists {
                 return;
             }
             self.make_exact(row, order, exact);
+            self.flooded = true;
         }
         let similarity = exact(other);
         self.insert_exact(row, (similarity, other), order);
@@ -186,7 +187,17 @@ impl CandidateLists {
         entries[..positive].sort_unstable_by(|a, b| order.compare(&a.candidate(), &b.candidate()));
         self.lengths[row] = positive.min(self.k) as u32;
         self.exact[row] = true;
-        self.flooded = true;
+        self.raise_exact(row, order);
+    }
+
+    /// Takes up an empty list where it has been finished before: `known` is what it then gave.
+    pub(crate) fn restore(&mut self, row: usize, known: &[Candidate], order: &TieOrder<'_>) {
+        let start = row * self.capacity;
+        for (entry, candidate) in self.entries[start..].iter_mut().zip(known) {
+            *entry = Entry::exact(candidate.similarity, candidate.row);
+        }
+        self.lengths[row] = known.len() as u32;
+        self.exact[row] = true;
         self.raise_exact(row, order);
     }
 

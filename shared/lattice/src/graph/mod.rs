@@ -3,11 +3,14 @@
 mod adjacency;
 mod bar;
 mod candidates;
+mod checkpoint;
 mod direct;
 mod neighbors;
 mod packed;
+mod pair;
 mod path;
 mod rows;
+mod schedule;
 mod search;
 mod similarity;
 #[cfg(test)]
@@ -17,12 +20,14 @@ mod tile;
 mod wide;
 
 pub(crate) use candidates::capacity as candidate_capacity;
+pub use checkpoint::Checkpoint;
 pub(crate) use path::PathGraph;
 pub(crate) use search::BLOCK_ROWS;
 
 use crate::error::SolveError;
 use crate::exec::Exec;
 use crate::problem::{Problem, clamp_k};
+use checkpoint::Keeper;
 use neighbors::Neighbors;
 use rows::NormalizedRows;
 use ties::TieOrder;
@@ -128,22 +133,34 @@ pub(crate) struct GraphRequest {
 }
 
 /// Builds the graphs of a run. Graphs that break ties alike share one search: the order of
-/// neighbours is total, so the best k of a longer list are its first k.
+/// neighbours is total, so the best k of a longer list are its first k. Searches go on from
+/// `checkpoint` where it is theirs.
 pub(crate) fn build_all(
     problem: &Problem<'_>,
     requests: &[GraphRequest],
+    checkpoint: Option<&Checkpoint>,
     exec: Exec<'_>,
 ) -> Result<Vec<Graph>, SolveError> {
+    let mut keeper = Keeper::new(checkpoint);
     let rows = NormalizedRows::new(problem, exec)?;
     let mut graphs: Vec<Graph> = Vec::with_capacity(requests.len());
     let mut searched: Option<Searched> = None;
-    for request in requests {
+    for (index, request) in requests.iter().enumerate() {
         if searched
             .as_ref()
             .is_none_or(|done| done.seed != request.seed)
         {
             let most = longest(requests, request.seed, problem.rows());
-            searched = Some(Searched::new(&rows, request.seed, most, exec)?);
+            let others = requests[index..]
+                .iter()
+                .any(|other| other.seed != request.seed);
+            searched = Some(Searched::new(
+                &rows,
+                (request.seed, most),
+                others,
+                &mut keeper,
+                exec,
+            )?);
         }
         if let Some(done) = &searched {
             let k = clamp_k(request.kneighbors, problem.rows());
@@ -171,15 +188,19 @@ struct Searched {
 impl Searched {
     fn new(
         rows: &NormalizedRows,
-        seed: Option<i64>,
-        k: usize,
+        (seed, k): (Option<i64>, usize),
+        others_follow: bool,
+        keeper: &mut Keeper<'_>,
         exec: Exec<'_>,
     ) -> Result<Self, SolveError> {
         let fewer = rows.without_surplus(k, &TieOrder::new(seed, rows.original()));
         let rows = fewer.as_ref().unwrap_or(rows);
         let original = rows.original().to_vec();
         let order = TieOrder::new(seed, &original);
-        let neighbors = search::nearest(rows, k, &order, exec)?;
+        let neighbors = search::nearest(rows, k, &order, keeper, exec)?;
+        if others_follow {
+            keeper.finished(rows, k, &order, &neighbors);
+        }
         Ok(Self {
             seed,
             neighbors,

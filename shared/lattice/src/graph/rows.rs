@@ -131,6 +131,11 @@ impl NormalizedRows {
         &self.data[index * self.stride..(index + 1) * self.stride]
     }
 
+    /// A number for each row, equal for rows that are equal.
+    pub(crate) fn digests(&self) -> &[u64] {
+        &self.digests
+    }
+
     pub(crate) fn original(&self) -> &[u32] {
         &self.original
     }

@@ -10,34 +10,42 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::candidates::CandidateLists;
+use super::checkpoint::{BlockState, Keeper, SearchState};
 use super::direct;
 use super::neighbors::{Neighbors, RowSlots};
 use super::packed::PackedRows;
+use super::pair::{Pair, at_most, bits};
 use super::rows::NormalizedRows;
+use super::schedule::Schedule;
 use super::similarity::Exact;
-use super::ties::TieOrder;
-use super::tile::{Span, Tile};
+use super::ties::{Candidate, TieOrder};
+use super::tile::{Span, Tile, surely_reached};
 use super::wide::{WideBuffers, WideTile};
 use crate::error::SolveError;
 use crate::exec::Exec;
 use crate::observer::Stage;
-use crate::simd::{LANES, Lanes};
+use crate::simd::LANES;
 
 /// Rows per block, whole panels in groups of three: a tile and its two blocks stay in the
 /// second-level cache.
 pub(crate) const BLOCK_ROWS: usize = 240;
+
+/// Multiply-adds after which the observer is asked whether it wants a checkpoint: under a second on
+/// two threads without wide instructions.
+const BAND_WORK: usize = 50_000_000_000;
 
 /// Finds the `k` best positive neighbours of each row.
 pub(crate) fn nearest(
     rows: &NormalizedRows,
     k: usize,
     order: &TieOrder<'_>,
+    keeper: &Keeper<'_>,
     exec: Exec<'_>,
 ) -> Result<Neighbors, SolveError> {
     if k > 0 && rows.len() > k && direct::pays(rows) {
         direct::nearest(rows, k, order, exec)
     } else {
-        by_tiles(rows, k, order, exec)
+        by_tiles(rows, k, order, keeper, exec)
     }
 }
 
@@ -46,6 +54,7 @@ pub(super) fn by_tiles(
     rows: &NormalizedRows,
     k: usize,
     order: &TieOrder<'_>,
+    keeper: &Keeper<'_>,
     exec: Exec<'_>,
 ) -> Result<Neighbors, SolveError> {
     let total = rows.len();
@@ -72,8 +81,13 @@ pub(super) fn by_tiles(
         lists: &lists,
         exec,
     };
-    search.diagonal()?;
-    search.upper()?;
+    let known = keeper.state(rows, k, Schedule::tiles(spans.len()), order);
+    let schedule = Schedule::new(spans.len(), known.map(|state| state.done.as_slice()));
+    match known {
+        Some(state) => search.restore(state)?,
+        None => search.diagonal()?,
+    }
+    search.upper(&schedule, keeper)?;
     let mut found = Neighbors::empty(total, k);
     search.finish(&mut found.blocks_mut(BLOCK_ROWS))?;
     Ok(found)
@@ -134,7 +148,7 @@ impl Search<'_> {
                     if products.0[lane] >= lists.floor(row)
                         && (!lists.flooded()
                             || lists.bar(row).lets_pass(
-                                self.at_most(&wide, (row, own), (column, other)),
+                                at_most(self.packed, &wide, (row, own), (column, other)),
                                 other as u32,
                             ))
                     {
@@ -147,40 +161,76 @@ impl Search<'_> {
         }
     }
 
-    /// What the similarity of two rows, given by place in the tile and number, cannot exceed.
-    #[inline(always)]
-    fn at_most(
-        &self,
-        wide: &WideTile<'_>,
-        (row, own): (usize, usize),
-        (column, other): (usize, usize),
-    ) -> f64 {
-        wide.at_most(row, column)
-            .unwrap_or_else(|| self.packed.length(own) * self.packed.length(other))
+    /// Takes up lists where another run left them.
+    fn restore(&self, state: &SearchState) -> Result<(), SolveError> {
+        let mut blocks: Vec<(&Span, &BlockState)> = self.spans.iter().zip(&state.blocks).collect();
+        self.exec.each(&mut blocks, |block, (span, state)| {
+            self.exec.check()?;
+            let mut lists = CandidateLists::new(**span, self.exact.rows(), self.k, self.packed);
+            for (row, known) in state.rows().enumerate() {
+                lists.restore(row, known, self.order);
+            }
+            *self.lock(block) = Some(lists);
+            Ok(())
+        })
     }
 
-    /// Tiles above the diagonal, lowest rows first: where many are equally similar these win, and what
-    /// comes later can be told to lose at a glance. Threads start far apart, so they rarely want the
-    /// same lists.
-    fn upper(&self) -> Result<(), SolveError> {
-        let count = self.spans.len() as u32;
-        let mut tiles: Vec<(u32, u32)> = (0..count)
-            .flat_map(|left| (left + 1..count).map(move |right| (left, right)))
-            .collect();
-        let total = tiles.len();
-        let done = AtomicUsize::new(0);
-        self.exec.each_with(
-            &mut tiles,
-            Buffers::default,
-            |buffers, _, &mut (left, right)| {
-                self.exec.check()?;
-                self.offer_tile(left as usize, right as usize, buffers);
-                let finished = done.fetch_add(1, Ordering::Relaxed) + 1;
+    /// Tiles above the diagonal. Threads start far apart, so they rarely want the same lists.
+    fn upper(&self, schedule: &Schedule, keeper: &Keeper<'_>) -> Result<(), SolveError> {
+        let mut tiles = schedule.open();
+        let total = schedule.total();
+        let done = AtomicUsize::new(total - tiles.len());
+        let tile_work = BLOCK_ROWS * BLOCK_ROWS * self.exact.terms();
+        for band in tiles.chunks_mut((BAND_WORK / tile_work).max(1)) {
+            let outcome =
                 self.exec
-                    .progress(Stage::Graph, finished as f32 / total as f32);
-                Ok(())
-            },
-        )
+                    .each_with(band, Buffers::default, |buffers, _, &mut (left, right)| {
+                        self.exec.check()?;
+                        self.offer_tile(left as usize, right as usize, buffers);
+                        schedule.finish(left as usize, right as usize);
+                        let finished = done.fetch_add(1, Ordering::Relaxed) + 1;
+                        self.exec
+                            .progress(Stage::Graph, finished as f32 / total as f32);
+                        Ok(())
+                    });
+            if self.exec.wants_checkpoint() {
+                let state = (schedule.done(), self.so_far()?);
+                keeper.keep(self.exact.matrix(), self.k, self.order, state, self.exec);
+            }
+            outcome?;
+        }
+        Ok(())
+    }
+
+    /// The best neighbours of every row among the tiles that are done.
+    fn so_far(&self) -> Result<Vec<BlockState>, SolveError> {
+        let mut blocks = vec![BlockState::default(); self.spans.len()];
+        self.exec.each(&mut blocks, |block, state| {
+            let Some(lists) = &mut *self.lock(block) else {
+                return Ok(());
+            };
+            let mut places = vec![Candidate::NONE; self.k];
+            for row in 0..self.spans[block].count {
+                let length = self.finish_row(lists, block, row, &mut places);
+                state.lengths.push(length as u32);
+                state.found.extend_from_slice(&places[..length]);
+            }
+            Ok(())
+        })?;
+        Ok(blocks)
+    }
+
+    /// Puts the best of a list into `places`; gives their number.
+    fn finish_row(
+        &self,
+        lists: &mut CandidateLists,
+        block: usize,
+        row: usize,
+        places: &mut [Candidate],
+    ) -> usize {
+        let own = self.spans[block].first + row;
+        let mut exact = |other| self.exact.similarity(own, other);
+        lists.finish(row, self.order, &mut exact, places)
     }
 
     fn offer_tile(&self, left: usize, right: usize, (tile, wide): &mut Buffers) {
@@ -195,7 +245,8 @@ impl Search<'_> {
         if let (Some(rows), Some(columns)) = (rows.as_mut(), columns.as_mut()) {
             let level = self.exec.level();
             let mut pair = Pair {
-                search: self,
+                packed: self.packed,
+                order: self.order,
                 wide: WideTile::new(&self.exact, level, left_span, right_span, wide),
                 rows,
                 columns,
@@ -204,10 +255,7 @@ impl Search<'_> {
             };
             for row in 0..left_span.count {
                 tile.marked(row, |panel, products, marks| {
-                    let marks = pair.still_wanted(row, panel, products, marks);
-                    for lane in bits(marks) {
-                        pair.offer(row, panel * LANES + lane, products.0[lane]);
-                    }
+                    pair.offer_marked(row, panel, products, marks);
                 });
             }
         }
@@ -219,11 +267,9 @@ impl Search<'_> {
             let Some(mut lists) = self.lock(block).take() else {
                 return Ok(());
             };
-            let span = self.spans[block];
-            for row in 0..span.count {
-                let mut exact = |other| self.exact.similarity(span.first + row, other);
+            for row in 0..self.spans[block].count {
                 found.put(row, |places| {
-                    lists.finish(row, self.order, &mut exact, places)
+                    self.finish_row(&mut lists, block, row, places)
                 });
             }
             Ok(())
@@ -235,96 +281,4 @@ impl Search<'_> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Two blocks about to be offered each other's rows.
-struct Pair<'a> {
-    search: &'a Search<'a>,
-    wide: WideTile<'a>,
-    rows: &'a mut CandidateLists,
-    columns: &'a mut CandidateLists,
-    left: Span,
-    right: Span,
-}
-
-impl Pair<'_> {
-    /// Takes away marks that lists have outgrown since they were made. Worth its time only when rows
-    /// are nearly alike and everything is marked.
-    #[inline(always)]
-    fn still_wanted(&self, row: usize, panel: usize, products: &Lanes, marks: u16) -> u16 {
-        if !(self.rows.flooded() || self.columns.flooded()) || marks.count_ones() < 3 {
-            return marks;
-        }
-        let own = self.left.first + row;
-        let (row_floor, row_bar) = (self.rows.floor(row), self.rows.bar(row));
-        let column_floors = &self.columns.floors()[panel];
-        let mut wanted = 0;
-        for lane in bits(marks) {
-            let column = panel * LANES + lane;
-            let other = self.right.first + column;
-            let most = self.search.at_most(&self.wide, (row, own), (column, other));
-            let product = products.0[lane];
-            let by_row = product >= row_floor && row_bar.lets_pass(most, other as u32);
-            let by_column = product >= column_floors.0[lane]
-                && self.columns.bar(column).lets_pass(most, own as u32);
-            wanted |= u16::from(by_row | by_column) << lane;
-        }
-        wanted
-    }
-
-    #[inline(always)]
-    fn offer(&mut self, row: usize, column: usize, product: i32) {
-        let (own, other) = (self.left.first + row, self.right.first + column);
-        let search = self.search;
-        if product >= self.rows.floor(row) {
-            let mut exact = |other| self.wide.similarity(own, other);
-            self.rows
-                .offer(row, (product, other as u32), search.order, &mut exact);
-        }
-        if product >= self.columns.floor(column) {
-            let mut exact = |own| self.wide.similarity(other, own);
-            self.columns
-                .offer(column, (product, own as u32), search.order, &mut exact);
-        }
-    }
-}
-
-/// A product that at least `k` of `products` reach: the k-th largest of the lanes' maxima.
-#[inline(always)]
-fn surely_reached(products: &[Lanes], k: usize) -> Option<i32> {
-    if k > LANES {
-        return None;
-    }
-    let mut most = Lanes::splat(i32::MIN);
-    for lanes in products {
-        for lane in 0..LANES {
-            most.0[lane] = most.0[lane].max(lanes.0[lane]);
-        }
-    }
-    // How many maxima reach each of them.
-    let mut reached = [0_u32; LANES];
-    for other in most.0 {
-        for (count, own) in reached.iter_mut().zip(most.0) {
-            *count += u32::from(other >= own);
-        }
-    }
-    let mut kth = i32::MIN;
-    for (own, count) in most.0.into_iter().zip(reached) {
-        if count as usize >= k {
-            kth = kth.max(own);
-        }
-    }
-    (kth > i32::MIN).then_some(kth)
-}
-
-/// Positions of the bits that are set, ascending.
-#[inline(always)]
-fn bits(mut marks: u16) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let lane = marks.trailing_zeros() as usize;
-        (marks != 0).then(|| {
-            marks &= marks - 1;
-            lane
-        })
-    })
 }

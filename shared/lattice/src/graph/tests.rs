@@ -2,6 +2,7 @@
 
 use ndarray::Array2;
 
+use super::checkpoint::Keeper;
 use super::rows::NormalizedRows;
 use super::similarity::Exact;
 use super::ties::{Candidate, TieOrder};
@@ -106,7 +107,7 @@ fn check(y: &Array2<f32>, k: usize, seed: Option<i64>, context: &str) {
         .collect();
     for level in Level::available() {
         let exec = portable.at_level(level);
-        let mut ways = vec![search::by_tiles(&rows, k, &order, exec).unwrap()];
+        let mut ways = vec![search::by_tiles(&rows, k, &order, &Keeper::new(None), exec).unwrap()];
         if (1..rows.len()).contains(&k) {
             ways.push(direct::nearest(&rows, k, &order, exec).unwrap());
         }

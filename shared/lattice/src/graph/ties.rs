@@ -29,6 +29,11 @@ impl<'a> TieOrder<'a> {
         Self { seed, original }
     }
 
+    /// What shuffles the indices.
+    pub(crate) fn seed(&self) -> Option<i64> {
+        self.seed
+    }
+
     /// Key that breaks ties, unique per row: the shuffled index, then the index itself.
     pub(crate) fn key(&self, row: u32) -> u64 {
         match self.seed {

@@ -124,3 +124,31 @@ impl Tile {
         }
     }
 }
+
+/// A product that at least `k` of `products` reach: the k-th largest of the lanes' maxima.
+#[inline(always)]
+pub(super) fn surely_reached(products: &[Lanes], k: usize) -> Option<i32> {
+    if k > LANES {
+        return None;
+    }
+    let mut most = Lanes::splat(i32::MIN);
+    for lanes in products {
+        for lane in 0..LANES {
+            most.0[lane] = most.0[lane].max(lanes.0[lane]);
+        }
+    }
+    // How many maxima reach each of them.
+    let mut reached = [0_u32; LANES];
+    for other in most.0 {
+        for (count, own) in reached.iter_mut().zip(most.0) {
+            *count += u32::from(other >= own);
+        }
+    }
+    let mut kth = i32::MIN;
+    for (own, count) in most.0.into_iter().zip(reached) {
+        if count as usize >= k {
+            kth = kth.max(own);
+        }
+    }
+    (kth > i32::MIN).then_some(kth)
+}

@@ -171,7 +171,9 @@ mod tests {
                 kneighbors: 6,
                 seed: None,
             };
-            let graph = build_all(&problem, &[request], exec).unwrap().remove(0);
+            let graph = build_all(&problem, &[request], None, exec)
+                .unwrap()
+                .remove(0);
             let gates: Vec<f32> = (0..150).map(|row| (row % 7) as f32 / 7.0).collect();
             let scale = Scale::for_largest(1.0);
             let system = System::new(&problem, &graph, None, &gates, scale);

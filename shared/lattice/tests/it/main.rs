@@ -8,6 +8,7 @@
 mod against_reference;
 mod cancellation;
 mod canonical;
+mod checkpoints;
 mod data;
 mod determinism;
 mod edge_cases;
