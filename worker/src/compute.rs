@@ -8,7 +8,8 @@ use bytes::Bytes;
 use oscillink_domain::Job;
 use oscillink_domain::job::{Failure, Progress, Stage};
 use oscillink_engine::Computed;
-use oscillink_wire::{Operation, RunContext, RunError, WireError, decode_payload, npy, run};
+use oscillink_lattice::Checkpoint;
+use oscillink_wire::{Operation, RunContext, RunError, WireError, decode_payload, npy, run_from};
 use rayon::ThreadPool;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -26,6 +27,15 @@ pub enum Outcome {
     Stopped,
     /// It failed by a defect or for want of resources.
     Failed(Failure),
+}
+
+/// What a job is computed from.
+#[derive(Debug)]
+pub struct Input {
+    /// The encoded request.
+    pub payload: Bytes,
+    /// What an earlier attempt has left.
+    pub checkpoint: Option<Bytes>,
 }
 
 /// A finished computation.
@@ -62,11 +72,11 @@ impl ComputePool {
         })
     }
 
-    /// Computes `job` from its encoded request.
+    /// Computes `job`.
     pub async fn compute(
         &self,
         job: &Job,
-        payload: Bytes,
+        input: Input,
         context: RunContext,
         control: Arc<Control>,
     ) -> Outcome {
@@ -82,7 +92,7 @@ impl ComputePool {
         self.threads.spawn(move || {
             // A panic is a defect of ours: the job fails, the worker lives.
             let outcome = catch_unwind(AssertUnwindSafe(|| {
-                solve(&payload, operation, &context, request_id, &control)
+                solve(&input, operation, &context, request_id, &control)
             }));
             let outcome = outcome.unwrap_or_else(|_| {
                 Outcome::Failed(failure("internal", "the computation panicked".into()))
@@ -97,7 +107,7 @@ impl ComputePool {
 }
 
 fn solve(
-    payload: &[u8],
+    input: &Input,
     operation: Operation,
     context: &RunContext,
     request_id: String,
@@ -107,11 +117,18 @@ fn solve(
         stage: Stage::Load,
         fraction: 0.0,
     });
-    let request = match decode_payload(payload) {
+    let request = match decode_payload(&input.payload) {
         Ok(request) => request,
         Err(error) => return Outcome::Invalid(wire_failure(&error)),
     };
-    let output = match run(&request, operation, context, control) {
+    let checkpoint = input.checkpoint.as_deref().and_then(|bytes| {
+        let checkpoint = Checkpoint::from_bytes(bytes);
+        if checkpoint.is_none() {
+            tracing::warn!(request_id, "a checkpoint cannot be read and is ignored");
+        }
+        checkpoint
+    });
+    let output = match run_from(checkpoint.as_ref(), &request, operation, context, control) {
         Ok(output) => output,
         Err(RunError::Cancelled) => return Outcome::Stopped,
         Err(RunError::Invalid(field)) => {

@@ -28,6 +28,8 @@ pub struct WorkerConfig {
     pub admission_wait: Duration,
     /// Pause between heartbeats; several fit into a lease.
     pub heartbeat_every: Duration,
+    /// How long a job computes without leaving a checkpoint.
+    pub checkpoint_every: Duration,
     /// Signs receipts.
     pub receipt_secret: Option<SecretString>,
     /// Most null points in a receipt.
@@ -49,6 +51,7 @@ impl WorkerConfig {
             max_concurrent: threads.max(1) * 2,
             admission_wait: Duration::from_secs(20),
             heartbeat_every: Duration::from_secs(5),
+            checkpoint_every: Duration::from_secs(20),
             receipt_secret: None,
             null_cap: None,
             callback: CallbackConfig::default(),
@@ -78,6 +81,10 @@ impl WorkerConfig {
                 .seconds("OSCILLINK_WORKER_ADMISSION_WAIT", defaults.admission_wait),
             // Several heartbeats fit into a lease, so that one may be lost.
             heartbeat_every: (lease / 6).max(Duration::from_millis(100)),
+            checkpoint_every: read.seconds(
+                "OSCILLINK_WORKER_CHECKPOINT_EVERY",
+                defaults.checkpoint_every,
+            ),
             receipt_secret: read.secret("RECEIPT_HMAC_SECRET", 1),
             null_cap: read
                 .optional("OSCILLINK_RECEIPT_NULL_CAP")

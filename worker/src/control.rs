@@ -1,9 +1,12 @@
-//! The reins of one running job: why it should stop, and how far it is.
+//! The reins of one running job: why it should stop, how far it is, and what it leaves if cut off.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use oscillink_domain::job::{Progress, Stage};
 use oscillink_lattice::Observer;
+use tokio::sync::Notify;
 
 /// Why a computation should stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,13 +20,61 @@ pub enum Stop {
 }
 
 /// The reins of one running job, shared by the computation and those who watch it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Control {
     stop: AtomicU8,
     progress: AtomicU64,
+    /// How long to compute without a checkpoint.
+    checkpoint_every: Duration,
+    checkpoint: Mutex<Made>,
+    checkpoint_made: Notify,
+}
+
+/// The newest checkpoint until it is taken, and when it was made; at first, when the job began.
+#[derive(Debug)]
+struct Made {
+    at: Instant,
+    bytes: Option<Vec<u8>>,
 }
 
 impl Control {
+    /// The reins of a job that begins now.
+    #[must_use]
+    pub fn new(checkpoint_every: Duration) -> Self {
+        Self {
+            stop: AtomicU8::default(),
+            progress: AtomicU64::default(),
+            checkpoint_every,
+            checkpoint: Mutex::new(Made {
+                at: Instant::now(),
+                bytes: None,
+            }),
+            checkpoint_made: Notify::new(),
+        }
+    }
+
+    fn made(&self) -> MutexGuard<'_, Made> {
+        self.checkpoint
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest checkpoint, once.
+    pub fn take_checkpoint(&self) -> Option<Vec<u8>> {
+        self.made().bytes.take()
+    }
+
+    /// Waits for a checkpoint that has not been taken.
+    pub async fn next_checkpoint(&self) -> Vec<u8> {
+        loop {
+            let made = self.checkpoint_made.notified();
+            if let Some(bytes) = self.take_checkpoint() {
+                return bytes;
+            }
+            made.await;
+        }
+    }
+
     /// Asks the computation to stop. The first reason counts, but for a lost lease, which outranks
     /// the others: nothing may be written then.
     pub fn stop(&self, why: Stop) {
@@ -87,6 +138,24 @@ impl Observer for Control {
         };
         self.set_progress(Progress { stage, fraction });
     }
+
+    /// From time to time, and before the job is handed back if it is not too soon after the last.
+    fn wants_checkpoint(&self) -> bool {
+        let pause = match self.stopped() {
+            None => self.checkpoint_every,
+            Some(Stop::Drain) => self.checkpoint_every / 10,
+            Some(Stop::Cancelled | Stop::LeaseLost) => return false,
+        };
+        self.made().at.elapsed() >= pause
+    }
+
+    fn keep_checkpoint(&self, checkpoint: Vec<u8>) {
+        *self.made() = Made {
+            at: Instant::now(),
+            bytes: Some(checkpoint),
+        };
+        self.checkpoint_made.notify_one();
+    }
 }
 
 #[cfg(test)]
@@ -95,7 +164,7 @@ mod tests {
 
     #[test]
     fn the_first_reason_stands_but_a_lost_lease_outranks_it() {
-        let control = Control::default();
+        let control = Control::new(Duration::from_secs(60));
         control.stop(Stop::Cancelled);
         control.stop(Stop::Drain);
         assert_eq!(control.stopped(), Some(Stop::Cancelled));
@@ -105,7 +174,7 @@ mod tests {
 
     #[test]
     fn progress_survives_packing() {
-        let control = Control::default();
+        let control = Control::new(Duration::from_secs(60));
         assert_eq!(control.progress(), None);
         for stage in Stage::ALL {
             let progress = Progress {
@@ -115,5 +184,25 @@ mod tests {
             control.set_progress(progress);
             assert_eq!(control.progress(), Some(progress));
         }
+    }
+
+    #[test]
+    fn checkpoints_are_wanted_when_due_and_before_a_job_is_handed_back() {
+        let due = Control::new(Duration::ZERO);
+        assert!(due.wants_checkpoint());
+        due.stop(Stop::Cancelled);
+        assert!(!due.wants_checkpoint(), "no one will go on from it");
+        let later = Control::new(Duration::from_secs(3_600));
+        later.stop(Stop::Drain);
+        assert!(!later.wants_checkpoint(), "too little would be lost");
+    }
+
+    #[tokio::test]
+    async fn the_newest_checkpoint_is_taken_once() {
+        let control = Control::new(Duration::from_secs(3_600));
+        control.keep_checkpoint(vec![1]);
+        control.keep_checkpoint(vec![2]);
+        assert_eq!(control.next_checkpoint().await, [2]);
+        assert_eq!(control.take_checkpoint(), None);
     }
 }

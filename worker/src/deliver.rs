@@ -17,7 +17,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::admission::{Admission, NotAdmitted};
 use crate::callback::Callbacks;
-use crate::compute::{ComputePool, Finished, Outcome, failure};
+use crate::checkpoint;
+use crate::compute::{ComputePool, Finished, Input, Outcome, failure};
 use crate::config::WorkerConfig;
 use crate::control::{Control, Stop};
 use crate::lease;
@@ -46,14 +47,18 @@ struct Inner {
     one_ended: Notify,
 }
 
-/// Removes a job from the running ones when its delivery ends, however it ends.
+/// Removes a job from the running ones when its delivery ends, however it ends. A delivery that is cut
+/// off (the queue's deadline) leaves a computation that nobody waits for: it is stopped, and the job is
+/// taken up again when its lease has ended.
 struct Registered<'a> {
     inner: &'a Inner,
     id: u64,
+    control: Arc<Control>,
 }
 
 impl Drop for Registered<'_> {
     fn drop(&mut self) {
+        self.control.stop(Stop::LeaseLost);
         self.inner.running().remove(&self.id);
         self.inner.one_ended.notify_waiters();
     }
@@ -67,7 +72,11 @@ impl Inner {
     fn register(&self, control: &Arc<Control>) -> Registered<'_> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.running().insert(id, Arc::clone(control));
-        Registered { inner: self, id }
+        Registered {
+            inner: self,
+            id,
+            control: Arc::clone(control),
+        }
     }
 }
 
@@ -160,7 +169,7 @@ impl Worker {
 
     async fn work(&self, attempt: &Attempt) -> Verdict {
         let job = &attempt.job;
-        let control = Arc::new(Control::default());
+        let control = Arc::new(Control::new(self.inner.config.checkpoint_every));
         let _registered = self.inner.register(&control);
         if self.inner.draining.load(Ordering::SeqCst) {
             control.stop(Stop::Drain);
@@ -186,6 +195,11 @@ impl Worker {
                     .await;
             }
         };
+        let input = Input {
+            payload,
+            checkpoint: checkpoint::left_before(&self.inner.engine, attempt).await,
+        };
+        let kept = checkpoint::Keeper::new(&self.inner.engine, attempt);
         let outcome = {
             let heartbeats = lease::keep(
                 self.inner.engine.clone(),
@@ -196,13 +210,30 @@ impl Worker {
             let computation =
                 self.inner
                     .pool
-                    .compute(job, payload, self.context(job), Arc::clone(&control));
+                    .compute(job, input, self.context(job), Arc::clone(&control));
             tokio::pin!(computation);
             tokio::select! {
                 outcome = &mut computation => outcome,
-                () = heartbeats => computation.await,
+                // Until the lease is lost; then the computation is about to stop.
+                () = kept.all_of(&control, heartbeats) => computation.await,
             }
         };
+        let leaves_checkpoint = matches!(outcome, Outcome::Stopped)
+            && matches!(control.stopped(), Some(Stop::Drain | Stop::LeaseLost));
+        if control.stopped() == Some(Stop::Drain) {
+            kept.last_of(&control).await;
+        }
+        let verdict = self.end(attempt, outcome, &control).await;
+        // After a defect too: the checkpoint may be what led to it.
+        if verdict == Verdict::Acknowledge && !leaves_checkpoint {
+            kept.remove().await;
+        }
+        verdict
+    }
+
+    /// Writes what a computation came to.
+    async fn end(&self, attempt: &Attempt, outcome: Outcome, control: &Control) -> Verdict {
+        let job = &attempt.job;
         match outcome {
             Outcome::Computed(finished) => self.complete(attempt, *finished).await,
             Outcome::Invalid(reason) => self.fail(attempt, FailureClass::Permanent, reason).await,

@@ -6,6 +6,7 @@
 
 mod admission;
 mod callback;
+mod checkpoint;
 mod compute;
 mod config;
 mod control;

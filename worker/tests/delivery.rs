@@ -5,6 +5,8 @@
     reason = "helpers of tests state expectations as tests do"
 )]
 
+mod shop;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,116 +14,13 @@ use async_trait::async_trait;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use bytes::Bytes;
-use oscillink_domain::tier::{Baseline, Overrides};
-use oscillink_domain::{
-    Job, JobKind, JobStatus, KeyId, Limits, QueueName, Sha256Hex, Tier, Timestamp,
-};
-use oscillink_engine::{Engine, EngineConfig, Ports, Submission, TaskBody};
-use oscillink_ports::{Delivery, TaskTarget as _, Verdict};
-use oscillink_telemetry::Metrics;
-use oscillink_testkit::{
-    Faults, ManualClock, MemoryBlobs, MemoryBus, MemoryQueue, MemoryStore, SeededEntropy,
-};
-use oscillink_wire::{Format, Operation, Parameters, SizeLimits, encode_payload, parse};
-use oscillink_worker::{InProcess, NotAuthorised, PushAuth, Worker, WorkerConfig, router};
+use oscillink_domain::{JobKind, JobStatus, QueueName};
+use oscillink_ports::{TaskTarget as _, Verdict};
+use oscillink_wire::Operation;
+use oscillink_worker::{InProcess, NotAuthorised, PushAuth, router};
 use tower::ServiceExt as _;
 
-struct Shop {
-    engine: Engine,
-    worker: Worker,
-}
-
-fn shop(change: impl FnOnce(&mut WorkerConfig)) -> Shop {
-    let none = Faults::none;
-    let ports = Ports {
-        store: Arc::new(MemoryStore::new(none())),
-        blobs: Arc::new(MemoryBlobs::new(none())),
-        queue: Arc::new(MemoryQueue::new(none())),
-        bus: Arc::new(MemoryBus::new(none())),
-        clock: Arc::new(ManualClock::at(Timestamp::from_millis(1_790_000_000_000))),
-        entropy: Arc::new(SeededEntropy::new(1)),
-    };
-    let engine = Engine::new(ports, EngineConfig::default());
-    let mut config = WorkerConfig::new("w", 2, 1 << 30);
-    config.heartbeat_every = Duration::from_millis(10);
-    change(&mut config);
-    let worker = Worker::new(engine.clone(), config, Metrics::new()).unwrap();
-    Shop { engine, worker }
-}
-
-fn payload(rows: usize, columns: usize, max_iters: usize) -> Bytes {
-    let row = |i: usize| {
-        (0..columns)
-            .map(|j| ((i * 7 + j * 3) % 11) as f64 - 5.0)
-            .collect::<Vec<_>>()
-    };
-    let body = serde_json::json!({
-        "Y": (0..rows).map(row).collect::<Vec<_>>(),
-        "options": {"max_iters": max_iters, "tol": 1e-30, "bundle_k": 2},
-    });
-    let bytes = serde_json::to_vec(&body).unwrap();
-    let body = parse(
-        Format::Json,
-        &bytes,
-        Parameters::default(),
-        &SizeLimits::NONE,
-    )
-    .unwrap();
-    encode_payload(&body.request)
-}
-
-impl Shop {
-    async fn submit(&self, payload: Bytes, memory_bytes: u64) -> Job {
-        let submission = Submission {
-            key_id: KeyId::from_random([1; 16]),
-            key_hash: Sha256Hex::of(b"k"),
-            tier: Tier::Pro,
-            limits: Limits::of(Tier::Pro, &Baseline::default(), &Overrides::default()),
-            kind: JobKind::Settle,
-            n: 4,
-            d: 3,
-            memory_bytes,
-            payload,
-            request_id: "req-1".into(),
-            traceparent: None,
-            idempotency: None,
-            custom_id: None,
-            callback_url: None,
-        };
-        self.engine.submit(submission).await.unwrap().job
-    }
-
-    async fn job(&self, job: &Job) -> Job {
-        self.engine
-            .job(&job.key_id, &job.id)
-            .await
-            .unwrap()
-            .unwrap()
-    }
-
-    async fn rows(&self, job: &Job) -> usize {
-        self.engine
-            .ledger(&job.key_id, 10, None)
-            .await
-            .unwrap()
-            .items
-            .len()
-    }
-}
-
-fn delivery(job: &Job) -> Delivery {
-    let body = TaskBody {
-        job_id: job.id.clone(),
-        memory_bytes: job.memory_bytes,
-    };
-    Delivery {
-        queue: QueueName::Settle,
-        name: "t".into(),
-        body: Bytes::from(serde_json::to_vec(&body).unwrap()),
-        retry_count: 0,
-        traceparent: None,
-    }
-}
+use shop::{delivery, payload, shop};
 
 #[tokio::test]
 async fn a_delivery_runs_the_job_once_however_often_it_comes() {
@@ -134,12 +33,7 @@ async fn a_delivery_runs_the_job_once_however_often_it_comes() {
     let done = shop.job(&job).await;
     assert_eq!((done.status, done.attempts), (JobStatus::Done, 1));
     assert_eq!(shop.rows(&job).await, 1);
-    let answer = shop
-        .engine
-        .content(&done.result.unwrap().answer)
-        .await
-        .unwrap();
-    let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+    let answer = shop.answer(&job).await;
     assert_eq!(answer["meta"]["request_id"], "req-1");
     assert_eq!(answer["bundle"].as_array().unwrap().len(), 2);
 }

@@ -9,6 +9,7 @@ mod admin;
 mod billing;
 mod callback;
 mod charge;
+mod checkpoint;
 mod config;
 mod content;
 mod dead_letters;

@@ -33,6 +33,12 @@ pub fn estimated_memory_bytes(n: usize, d: usize, k: usize, threads: usize) -> u
             .saturating_add(k.saturating_mul(12)),
     ])
     .saturating_add(product(&[rows, 160]));
+    // A checkpoint that the search goes on from, and another while it is written.
+    let lists = if product(&[rows, k]) <= crate::graph::MOST_KEPT as u64 {
+        lists.saturating_add(product(&[rows, 24 * k + 16]))
+    } else {
+        lists
+    };
     let block = BLOCK.min(rows.saturating_add(PANEL_WIDTH as u64));
     // A tile as integers and, where many rows are alike, as doubles with one block transposed.
     let tile =

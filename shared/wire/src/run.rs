@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use oscillink_lattice::signature::{sign_extended, sign_minimal};
 use oscillink_lattice::{
-    ChainReceiptOptions, Observer, Plan, ReceiptOptions, Solution, SolveError,
-    estimated_memory_bytes, solve,
+    ChainReceiptOptions, Checkpoint, Observer, Plan, ReceiptOptions, Solution, SolveError,
+    estimated_memory_bytes, solve_from,
 };
 use secrecy::{ExposeSecret, SecretString};
 
@@ -89,6 +89,20 @@ pub fn run(
     context: &RunContext,
     observer: &dyn Observer,
 ) -> Result<RunOutput, RunError> {
+    run_from(None, request, operation, context, observer)
+}
+
+/// The same, going on from what an earlier run of the request has left. The answer is the same.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_from(
+    checkpoint: Option<&Checkpoint>,
+    request: &SolveRequest,
+    operation: Operation,
+    context: &RunContext,
+    observer: &dyn Observer,
+) -> Result<RunOutput, RunError> {
     if let Err(WireError::BadRequest { errors }) = request.check_for(operation)
         && let Some(error) = errors.into_iter().next()
     {
@@ -96,7 +110,7 @@ pub fn run(
     }
     let problem = request.problem().map_err(FieldError::from)?;
     let plan = plan(request, operation, context);
-    let mut solution = solve(&problem, &plan, observer)?;
+    let mut solution = solve_from(checkpoint, &problem, &plan, observer)?;
     if !is_finite(&solution) {
         return Err(not_finite());
     }

@@ -22,7 +22,7 @@ mod wide;
 pub(crate) use candidates::capacity as candidate_capacity;
 pub use checkpoint::Checkpoint;
 pub(crate) use path::PathGraph;
-pub(crate) use search::BLOCK_ROWS;
+pub(crate) use search::{BLOCK_ROWS, MOST_KEPT};
 
 use crate::error::SolveError;
 use crate::exec::Exec;

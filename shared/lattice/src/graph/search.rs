@@ -93,6 +93,9 @@ pub(super) fn by_tiles(
     Ok(found)
 }
 
+/// Neighbours, found or not, up to which searches leave checkpoints: these are held in memory.
+pub(crate) const MOST_KEPT: usize = 1 << 24;
+
 /// What one thread needs for a tile.
 type Buffers = (Tile, WideBuffers);
 
@@ -193,7 +196,8 @@ impl Search<'_> {
                             .progress(Stage::Graph, finished as f32 / total as f32);
                         Ok(())
                     });
-            if self.exec.wants_checkpoint() {
+            if self.exact.rows().saturating_mul(self.k) <= MOST_KEPT && self.exec.wants_checkpoint()
+            {
                 let state = (schedule.done(), self.so_far()?);
                 keeper.keep(self.exact.matrix(), self.k, self.order, state, self.exec);
             }
@@ -210,6 +214,7 @@ impl Search<'_> {
                 return Ok(());
             };
             let mut places = vec![Candidate::NONE; self.k];
+            state.found.reserve_exact(self.spans[block].count * self.k);
             for row in 0..self.spans[block].count {
                 let length = self.finish_row(lists, block, row, &mut places);
                 state.lengths.push(length as u32);
