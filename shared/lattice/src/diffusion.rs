@@ -7,7 +7,6 @@ use crate::kernels;
 use crate::observer::Stage;
 use crate::params::DiffusionParams;
 use crate::problem::Problem;
-use crate::scale::Scale;
 use crate::simd::{Task, Vector};
 use crate::solution::DiffusionReport;
 
@@ -32,10 +31,9 @@ pub(crate) fn gates(
     problem: &Problem<'_>,
     graph: &Graph,
     params: &DiffusionParams,
-    scale: Scale,
     exec: Exec<'_>,
 ) -> Result<(Vec<f32>, DiffusionReport), SolveError> {
-    let source = sources(problem, params.beta(), scale, exec)?;
+    let source = sources(problem, params.beta(), exec)?;
     let screened = Screened::new(graph, params.gamma());
     let solved = screened.solve(&source, exec)?;
     let (gates, note) = match solved.and_then(|h| rescale(&h)) {
@@ -62,12 +60,7 @@ fn fold(gates: &[f32], start: f64, step: impl Fn(f64, f64) -> f64) -> f64 {
 }
 
 /// `s_i = beta max(0, cos(y_i, psi))`.
-fn sources(
-    problem: &Problem<'_>,
-    beta: f64,
-    scale: Scale,
-    exec: Exec<'_>,
-) -> Result<Vec<f64>, SolveError> {
+fn sources(problem: &Problem<'_>, beta: f64, exec: Exec<'_>) -> Result<Vec<f64>, SolveError> {
     let columns = problem.columns();
     let query = problem.query();
     let query_norm = exec.level().run(kernels::Norm(query)) + 1e-12;
@@ -77,7 +70,6 @@ fn sources(
             rows: &problem.anchors()[first * columns..],
             query,
             query_norm,
-            scale,
             beta,
             slots,
         });
@@ -90,7 +82,6 @@ struct Sources<'a> {
     rows: &'a [f32],
     query: &'a [f32],
     query_norm: f64,
-    scale: Scale,
     beta: f64,
     slots: &'a mut [f64],
 }
@@ -100,10 +91,11 @@ impl Task for Sources<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let Self { query, scale, .. } = self;
+        let query = self.query;
         let rows = self.rows.chunks_exact(query.len());
         for (slot, row) in self.slots.iter_mut().zip(rows) {
-            let product = scale.unscale_square(kernels::dot::<V>(row, query, scale.factor));
+            // Rows that point the same way must get equal sources: float32 sums would not do.
+            let product = kernels::dot_wide(row, query);
             let cosine = product / (kernels::norm::<V>(row) + 1e-12) / self.query_norm;
             *slot = self.beta * cosine.max(0.0);
         }

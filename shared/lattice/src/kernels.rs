@@ -1,6 +1,6 @@
 //! Inner loops over one or two rows: fixed order, sixteen running float32 sums.
 
-use crate::simd::{LANES, Task, Vector};
+use crate::simd::{LANES, Task, Vector, halved};
 
 /// Columns after which float32 sums are moved to double, to bound their rounding error.
 const SEGMENT: usize = 512;
@@ -45,6 +45,21 @@ pub(crate) fn dot<V: Vector>(a: &[f32], b: &[f32], scale: f32) -> f64 {
     sum([a, b], |[x, y]: [V; 2]| {
         x.times(scale).times(y.times(scale))
     })
+}
+
+/// `sum ab`, in double: products of float32 values are exact there and cannot overflow.
+#[inline(always)]
+pub(crate) fn dot_wide(a: &[f32], b: &[f32]) -> f64 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let mut lanes = [0.0_f64; LANES];
+    for (x, y) in a.iter().zip(b) {
+        for lane in 0..LANES {
+            lanes[lane] += f64::from(x[lane]) * f64::from(y[lane]);
+        }
+    }
+    let products = a_rest.iter().zip(b_rest);
+    let rest: f64 = products.map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
+    halved(lanes) + rest
 }
 
 /// `|a*left - b*right|^2`.
@@ -124,16 +139,17 @@ mod tests {
     struct Sums<'a>([&'a [f32]; 2]);
 
     impl Task for Sums<'_> {
-        type Output = [f64; 4];
+        type Output = [f64; 5];
 
         #[inline(always)]
-        fn run<V: Vector>(self) -> [f64; 4] {
+        fn run<V: Vector>(self) -> [f64; 5] {
             let [a, b] = self.0;
             [
                 dot::<V>(a, b, 2.0),
                 distance::<V>(a, 2.0, b, 1.0),
                 difference_distance::<V>([a, b], 0.0, [b, a], 0.0),
                 norm::<V>(a),
+                dot_wide(a, b),
             ]
         }
     }
@@ -154,7 +170,7 @@ mod tests {
             for level in Level::available() {
                 assert_eq!(
                     level.run(Sums([&a, &b])),
-                    [products, squares, 0.0, length],
+                    [products, squares, 0.0, length, products / 4.0],
                     "{}",
                     level.name()
                 );

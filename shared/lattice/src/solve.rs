@@ -69,7 +69,6 @@ pub fn solve_from(
             problem,
             plan,
             diffusion_graph.as_ref().unwrap_or(&graph),
-            scale,
             exec,
         )
     })?;
@@ -203,11 +202,10 @@ fn gates_in_force(
     problem: &Problem<'_>,
     plan: &Plan,
     graph: &Graph,
-    scale: Scale,
     exec: Exec<'_>,
 ) -> Result<(Vec<f32>, Option<DiffusionReport>), SolveError> {
     if let Some(params) = &plan.diffusion {
-        let (gates, report) = diffusion::gates(problem, graph, params, scale, exec)?;
+        let (gates, report) = diffusion::gates(problem, graph, params, exec)?;
         return Ok((gates, Some(report)));
     }
     Ok((
