@@ -8,6 +8,7 @@
 mod dead_letter;
 mod lines;
 mod message;
+mod publish;
 mod receive;
 mod setup;
 
@@ -22,14 +23,17 @@ use google_cloud_pubsub::client::{
 };
 use oscillink_domain::Event;
 use oscillink_domain::event::Topic;
-use oscillink_ports::{Bus, EventHandler, PortError};
+use oscillink_ports::{Bus, EventHandler, PortError, Publication};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::config::PubSubConfig;
 use super::error::{GcpError, connect_error};
-use super::gax::{backoff, port_error, retry_policy};
+use super::gax::{backoff, retry_policy};
 use message::Outgoing;
+
+/// How long an event may wait for others to be sent along.
+const GATHERING: Duration = Duration::from_millis(1);
 
 /// Where events go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,8 +101,7 @@ impl PubSubBus {
         let publisher = publisher.build().await.map_err(connect_error("Pub/Sub"))?;
         let publishers = Channel::all().map(|channel| {
             let name = message::topic_name(&config, channel);
-            // Callers wait for each event; gathering a batch would only delay them.
-            let publisher = publisher.publisher(name).set_message_count_threshold(1);
+            let publisher = publisher.publisher(name).set_delay_threshold(GATHERING);
             (channel, publisher.build())
         });
         let inner = Inner {
@@ -191,37 +194,6 @@ impl Inner {
     fn attached(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
         self.attached.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    async fn publish(&self, channel: Channel, outgoing: &Outgoing) -> Result<(), PortError> {
-        match self.publish_once(channel, outgoing).await {
-            // An emulator that was restarted has forgotten its topics.
-            Err(PortError::NotFound { .. }) if self.config.emulator.is_some() => {
-                self.ensure_topics().await?;
-                self.publish_once(channel, outgoing).await
-            }
-            other => other,
-        }
-    }
-
-    async fn publish_once(&self, channel: Channel, outgoing: &Outgoing) -> Result<(), PortError> {
-        // Invariant: there is a publisher for every channel.
-        let publisher = &self.publishers[&channel];
-        let limit = self.config.tries.max_total + self.config.call_timeout;
-        let published = tokio::time::timeout(limit, publisher.publish(outgoing.message())).await;
-        let failed = match published {
-            Ok(Ok(_)) => return Ok(()),
-            Ok(Err(google_cloud_pubsub::error::PublishError::Rpc(error))) => {
-                port_error("publish", &error)
-            }
-            Ok(Err(error)) => PortError::unavailable(error),
-            Err(_) => PortError::Unavailable {
-                detail: format!("publish: no answer within {limit:?}"),
-            },
-        };
-        // The caller decides what comes next in this key.
-        publisher.resume_publish(&outgoing.ordering_key);
-        Err(failed)
-    }
 }
 
 #[async_trait]
@@ -234,6 +206,10 @@ impl Bus for PubSubBus {
     ) -> Result<(), PortError> {
         let outgoing = Outgoing::of(event, ordering_key)?;
         self.inner.publish(Channel::Events(topic), &outgoing).await
+    }
+
+    async fn publish_all(&self, publications: &[Publication]) -> Vec<Result<(), PortError>> {
+        self.inner.publish_all(publications).await
     }
 
     /// A durable subscription's name is the subscription's in the project, behind the topic's id; it
