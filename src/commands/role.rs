@@ -83,7 +83,10 @@ async fn run(role: RoleName, queues: Option<&str>) -> Result<()> {
         ("OSCILLINK_WORKER_QUEUES", Some(queues)) => Some(queues.to_owned()),
         _ => variable(name),
     };
-    let (settings, seeds) = RoleSettings::from_lookup(&lookup)?;
+    let (settings, seeds) = match role {
+        RoleName::Webhook => (RoleSettings::without_tasks(&lookup)?, Vec::new()),
+        RoleName::Gateway | RoleName::Worker => RoleSettings::from_lookup(&lookup)?,
+    };
     let usage = |error: &dyn std::fmt::Display| Failure::usage(error.to_string());
     let signal = tokio::spawn(on_signal());
     let mut running = match role {

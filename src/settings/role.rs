@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use oscillink_adapters::gcp::GcpConfig;
-use oscillink_domain::settings::{Lookup, Variables};
+use oscillink_domain::settings::{ConfigError, Lookup, Variables};
 use oscillink_engine::EngineConfig;
 
 use super::{DEFAULT_PORT, Seed, seeds};
@@ -30,6 +30,19 @@ pub struct RoleSettings {
 impl RoleSettings {
     /// From variables, with defaults fit for a distributed store.
     pub fn from_lookup(variables: &Variables<'_>) -> Result<(Self, Vec<Seed>), Failure> {
+        Self::read(variables, GcpConfig::from_lookup)
+    }
+
+    /// The same for what makes and serves no tasks: billing, and operators' commands.
+    pub fn without_tasks(variables: &Variables<'_>) -> Result<Self, Failure> {
+        let (settings, _) = Self::read(variables, GcpConfig::without_tasks)?;
+        Ok(settings)
+    }
+
+    fn read(
+        variables: &Variables<'_>,
+        backends: fn(&Variables<'_>) -> Result<GcpConfig, ConfigError>,
+    ) -> Result<(Self, Vec<Seed>), Failure> {
         let with_defaults = |name: &str| {
             variables(name).or_else(|| match name {
                 "OSCILLINK_QUOTA_SHARDS" => Some(QUOTA_SHARDS.to_owned()),
@@ -49,7 +62,7 @@ impl RoleSettings {
         let seeds = seeds::read(&mut read);
         let (host, port, seeds) = read.finish((host, port, seeds)).map_err(|e| usage(&e))?;
         let engine = EngineConfig::from_lookup(&with_defaults).map_err(|e| usage(&e))?;
-        let gcp = GcpConfig::from_lookup(&with_defaults).map_err(|e| usage(&e))?;
+        let gcp = backends(&with_defaults).map_err(|e| usage(&e))?;
         Ok((
             Self {
                 host,

@@ -28,7 +28,7 @@ pub async fn open_backend(data_dir: Option<PathBuf>, variables: &Variables<'_>) 
 
 #[cfg(feature = "gcp")]
 async fn cloud(variables: &Variables<'_>) -> Result<Engine> {
-    let (settings, _) = crate::settings::RoleSettings::from_lookup(variables)?;
+    let settings = crate::settings::RoleSettings::without_tasks(variables)?;
     let cloud = super::cloud::Cloud::connect(settings.gcp, settings.engine).await?;
     Ok(cloud.engine)
 }

@@ -7,6 +7,7 @@ mod error;
 mod firestore;
 mod gax;
 mod grpc;
+mod no_tasks;
 mod oidc;
 mod pubsub;
 mod retry;
@@ -16,12 +17,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oscillink_domain::QueueName;
-use oscillink_ports::BlobStore;
+use oscillink_ports::{BlobStore, TaskQueue};
 
 pub use blobs::ObjectBlobs;
 pub use config::{BlobConfig, BlobPlace, FirestoreConfig, GcpConfig, PubSubConfig, TasksConfig};
 pub use error::GcpError;
 pub use firestore::FirestoreStore;
+use no_tasks::NoTasks;
 pub use oidc::{OidcConfig, OidcError, OidcVerifier};
 pub use pubsub::PubSubBus;
 pub use retry::Tries;
@@ -38,7 +40,7 @@ pub struct Gcp {
     /// Payloads and results.
     pub blobs: Arc<dyn BlobStore>,
     /// Tasks.
-    pub queue: Arc<CloudTasksQueue>,
+    pub queue: Arc<dyn TaskQueue>,
     /// Events.
     pub bus: Arc<PubSubBus>,
 }
@@ -59,13 +61,10 @@ impl Gcp {
 pub async fn connect(config: GcpConfig) -> Result<Gcp, GcpError> {
     let blobs = open_blobs(config.blobs)?;
     let store = FirestoreStore::connect(config.firestore).await?;
-    let emulated_queues = config.tasks.endpoint.is_some();
-    let queue = CloudTasksQueue::connect(config.tasks).await?;
-    if emulated_queues {
-        let all = QueueName::ALL.iter();
-        let queues: Vec<_> = all.map(|name| (*name, queue_limits(*name))).collect();
-        queue.ensure_queues(&queues).await?;
-    }
+    let queue: Arc<dyn TaskQueue> = match config.tasks {
+        Some(tasks) => Arc::new(open_queues(tasks).await?),
+        None => Arc::new(NoTasks),
+    };
     let emulated_bus = config.pubsub.emulator.is_some();
     let bus = PubSubBus::connect(config.pubsub).await?;
     if emulated_bus {
@@ -74,9 +73,20 @@ pub async fn connect(config: GcpConfig) -> Result<Gcp, GcpError> {
     Ok(Gcp {
         store: Arc::new(store),
         blobs,
-        queue: Arc::new(queue),
+        queue,
         bus: Arc::new(bus),
     })
+}
+
+async fn open_queues(config: TasksConfig) -> Result<CloudTasksQueue, GcpError> {
+    let emulated = config.endpoint.is_some();
+    let queue = CloudTasksQueue::connect(config).await?;
+    if emulated {
+        let all = QueueName::ALL.iter();
+        let queues: Vec<_> = all.map(|name| (*name, queue_limits(*name))).collect();
+        queue.ensure_queues(&queues).await?;
+    }
+    Ok(queue)
 }
 
 fn open_blobs(config: BlobConfig) -> Result<Arc<dyn BlobStore>, GcpError> {
@@ -106,15 +116,16 @@ impl GcpConfig {
     /// Whose tokens a pool that serves `queues` accepts.
     #[must_use]
     pub fn oidc(&self, queues: &[QueueName]) -> OidcConfig {
-        let audiences = queues
-            .iter()
-            .filter_map(|queue| self.tasks.audience_of(*queue));
+        let tasks = self.tasks.as_ref();
+        let audience = |queue: &QueueName| tasks?.audience_of(*queue);
+        let audiences = queues.iter().filter_map(audience);
         let mut audiences: Vec<String> = audiences.collect();
         audiences.sort_unstable();
         audiences.dedup();
         OidcConfig {
             audiences,
-            service_account: self.tasks.service_account.clone(),
+            // No token is for an account without a name.
+            service_account: tasks.map_or_else(String::new, |t| t.service_account.clone()),
             jwks_url: self.jwks_url.clone(),
             timeout: OIDC_TIMEOUT,
         }

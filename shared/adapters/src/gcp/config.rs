@@ -18,8 +18,8 @@ use super::retry::Tries;
 pub struct GcpConfig {
     /// Documents.
     pub firestore: FirestoreConfig,
-    /// Task queues.
-    pub tasks: TasksConfig,
+    /// Task queues; `None` for a process that makes and serves no tasks.
+    pub tasks: Option<TasksConfig>,
     /// The bus.
     pub pubsub: PubSubConfig,
     /// Payloads and results.
@@ -135,31 +135,33 @@ impl GcpConfig {
     /// # Errors
     /// Variables are missing or cannot be used; the error names each.
     pub fn from_lookup(variables: &Variables<'_>) -> Result<Self, ConfigError> {
+        Self::read(variables, true)
+    }
+
+    /// The same without the variables of task queues, for a process that makes and serves no tasks.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn without_tasks(variables: &Variables<'_>) -> Result<Self, ConfigError> {
+        Self::read(variables, false)
+    }
+
+    fn read(variables: &Variables<'_>, with_tasks: bool) -> Result<Self, ConfigError> {
         let mut read = Lookup::new(variables);
         let project = lookup::project(&mut read, "FIRESTORE_PROJECT");
-        let endpoint = lookup::url(&mut read, "OSCILLINK_TASKS_ENDPOINT");
-        let jwks_url = lookup::url(&mut read, "OSCILLINK_OIDC_JWKS_URL");
-        if jwks_url.is_some() && endpoint.is_none() {
-            read.refuse(
-                "OSCILLINK_OIDC_JWKS_URL",
-                "is for an emulator: it needs OSCILLINK_TASKS_ENDPOINT",
-            );
-        }
-        let workers = lookup::workers(&mut read, endpoint.is_some());
+        let (tasks, jwks_url) = if with_tasks {
+            let (tasks, jwks_url) = TasksConfig::read(&mut read, &project);
+            (Some(tasks), jwks_url)
+        } else {
+            (None, None)
+        };
         let config = Self {
             firestore: FirestoreConfig {
                 database: lookup::database(&mut read, "FIRESTORE_DATABASE"),
                 emulator: lookup::address(&mut read, "FIRESTORE_EMULATOR_HOST"),
                 ..FirestoreConfig::new(&project)
             },
-            tasks: TasksConfig {
-                location: lookup::location(&mut read, "OSCILLINK_TASKS_LOCATION"),
-                endpoint,
-                queue_prefix: lookup::queue_prefix(&mut read, "OSCILLINK_TASKS_QUEUE_PREFIX"),
-                service_account: lookup::email(&mut read, "OSCILLINK_TASKS_SERVICE_ACCOUNT"),
-                audience: read.text("OSCILLINK_TASKS_AUDIENCE"),
-                ..TasksConfig::new(&project, workers)
-            },
+            tasks,
             pubsub: PubSubConfig {
                 emulator: lookup::address(&mut read, "PUBSUB_EMULATOR_HOST"),
                 ..PubSubConfig::new(&project)
@@ -218,6 +220,28 @@ impl TasksConfig {
             max_concurrent: 32,
             tries: CALL_TRIES,
         }
+    }
+
+    /// The queues, and where the keys lie that their tokens are verified with.
+    fn read(read: &mut Lookup<'_>, project: &str) -> (Self, Option<String>) {
+        let endpoint = lookup::url(read, "OSCILLINK_TASKS_ENDPOINT");
+        let jwks_url = lookup::url(read, "OSCILLINK_OIDC_JWKS_URL");
+        if jwks_url.is_some() && endpoint.is_none() {
+            read.refuse(
+                "OSCILLINK_OIDC_JWKS_URL",
+                "is for an emulator: it needs OSCILLINK_TASKS_ENDPOINT",
+            );
+        }
+        let workers = lookup::workers(read, endpoint.is_some());
+        let tasks = Self {
+            location: lookup::location(read, "OSCILLINK_TASKS_LOCATION"),
+            endpoint,
+            queue_prefix: lookup::queue_prefix(read, "OSCILLINK_TASKS_QUEUE_PREFIX"),
+            service_account: lookup::email(read, "OSCILLINK_TASKS_SERVICE_ACCOUNT"),
+            audience: read.text("OSCILLINK_TASKS_AUDIENCE"),
+            ..Self::new(project, workers)
+        };
+        (tasks, jwks_url)
     }
 
     /// The audience of tokens for the pool that serves `queue`; `None` if none does.

@@ -47,16 +47,14 @@ fn a_rehearsal_has_every_address() {
         config.pubsub.emulator.as_deref(),
         Some("http://127.0.0.1:8085")
     );
+    let tasks = config.tasks.unwrap();
+    assert_eq!(tasks.workers[&QueueName::Settle], "http://127.0.0.1:9001");
     assert_eq!(
-        config.tasks.workers[&QueueName::Settle],
-        "http://127.0.0.1:9001"
-    );
-    assert_eq!(
-        config.tasks.workers[&QueueName::Diffusion],
+        tasks.workers[&QueueName::Diffusion],
         "http://127.0.0.1:9002/pool"
     );
     assert_eq!(
-        config.tasks.audience_of(QueueName::Diffusion).as_deref(),
+        tasks.audience_of(QueueName::Diffusion).as_deref(),
         Some("http://127.0.0.1:9002")
     );
     assert_eq!(
@@ -83,7 +81,11 @@ fn production_needs_no_emulator() {
     .unwrap();
     assert_eq!(config.firestore.emulator, None);
     assert_eq!(
-        config.tasks.audience_of(QueueName::Callback).as_deref(),
+        config
+            .tasks
+            .unwrap()
+            .audience_of(QueueName::Callback)
+            .as_deref(),
         Some("oscillink-worker")
     );
 }
@@ -101,6 +103,24 @@ fn every_missing_variable_is_named() {
     ] {
         assert!(text.contains(name), "{name} in {text}");
     }
+}
+
+#[test]
+fn a_process_without_tasks_is_not_asked_for_their_variables() {
+    let config = GcpConfig::without_tasks(&|name| match name {
+        "FIRESTORE_PROJECT" => Some("demo-oscillink".to_owned()),
+        "OSCILLINK_BLOB_URL" => Some("gs://results".to_owned()),
+        _ => None,
+    });
+    let config = config.unwrap();
+    assert_eq!(config.tasks, None);
+    assert!(config.oidc(&[QueueName::Settle]).audiences.is_empty());
+    let text = GcpConfig::without_tasks(&|_| None).unwrap_err().to_string();
+    assert!(text.contains("OSCILLINK_BLOB_URL"), "{text}");
+    assert!(
+        !text.contains("TASKS") && !text.contains("WORKER"),
+        "{text}"
+    );
 }
 
 #[test]
