@@ -2,7 +2,8 @@
 //!
 //! Starts the real binary in a temporary folder, submits many tiny jobs over keep-alive connections
 //! and prints jobs per second, the disk syncs used, and the ratio to a server that commits each
-//! transaction by itself. `cargo bench --bench jobs`, or `make bench-jobs`.
+//! transaction by itself; before that, how many a server takes that does not work on them.
+//! `cargo bench --bench jobs`, or `make bench-jobs`.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
@@ -23,13 +24,19 @@ const ROWS: usize = 80;
 const COLUMNS: usize = 32;
 const KEY: &str = "bench-key-0123456789";
 
-fn start(group_commit: bool) -> Server {
-    Server::start(&[
+/// The queues whose tasks are worked on, when it is not all: none that settle jobs go to.
+const IDLE: (&str, &str) = ("OSCILLINK_WORKER_QUEUES", "callback");
+
+fn start(group_commit: bool, more: &[(&str, &str)]) -> Server {
+    let (tiers, grouped) = (format!("{KEY}:pro"), group_commit.to_string());
+    let mut variables = vec![
         ("OSCILLINK_API_KEYS", KEY),
-        ("OSCILLINK_KEY_TIERS", &format!("{KEY}:pro")),
+        ("OSCILLINK_KEY_TIERS", tiers.as_str()),
         ("OSCILLINK_MONTHLY_CAP", "1000000000000"),
-        ("OSCILLINK_GROUP_COMMIT", &group_commit.to_string()),
-    ])
+        ("OSCILLINK_GROUP_COMMIT", grouped.as_str()),
+    ];
+    variables.extend(more);
+    Server::start(&variables)
 }
 
 async fn post(connection: &mut Connection, path: &str, body: Bytes) -> (StatusCode, Bytes) {
@@ -68,15 +75,8 @@ struct Measured {
     syncs: f64,
 }
 
-/// Submits `jobs` jobs and waits until all are done.
-async fn run(server: &Server, jobs: usize) -> Measured {
-    let mut control = Connection::open(&server.address).await;
-    let done = "oscillink_jobs_total{kind=\"settle\",status=\"done\"}";
-    let done_before = control.metric(done).await.unwrap_or(0.0);
-    let syncs_before = control
-        .metric("oscillink_store_commits_total")
-        .await
-        .unwrap_or(f64::NAN);
+/// Submits `jobs` jobs over all connections and gives the time it took.
+async fn submit(server: &Server, jobs: usize) -> Duration {
     let next = Arc::new(AtomicUsize::new(0));
     let begun = Instant::now();
     let clients: Vec<_> = (0..CONNECTIONS)
@@ -104,7 +104,20 @@ async fn run(server: &Server, jobs: usize) -> Measured {
     for client in clients {
         client.await.expect("a client");
     }
-    let submitted = begun.elapsed();
+    begun.elapsed()
+}
+
+/// Submits `jobs` jobs and waits until all are done.
+async fn run(server: &Server, jobs: usize) -> Measured {
+    let mut control = Connection::open(&server.address).await;
+    let done = "oscillink_jobs_total{kind=\"settle\",status=\"done\"}";
+    let done_before = control.metric(done).await.unwrap_or(0.0);
+    let syncs_before = control
+        .metric("oscillink_store_commits_total")
+        .await
+        .unwrap_or(f64::NAN);
+    let begun = Instant::now();
+    let submitted = submit(server, jobs).await;
     while control.metric(done).await.unwrap_or(0.0) - done_before < jobs as f64 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -148,12 +161,17 @@ async fn main() {
     println!(
         "{ROWS}×{COLUMNS} jobs over HTTP, {CONNECTIONS} connections, all-in-one server, durable before 202"
     );
+    let idle = start(true, &[IDLE]);
+    submit(&idle, jobs / 10).await;
+    let alone = jobs as f64 / submit(&idle, jobs).await.as_secs_f64();
+    println!("submit alone     {jobs:>6} jobs: submit {alone:>6.0}/s");
+    drop(idle);
     let mut rates = Vec::new();
     for (name, grouped, jobs) in [
         ("group commit", true, jobs),
         ("single commits", false, jobs / 5),
     ] {
-        let server = start(grouped);
+        let server = start(grouped, &[]);
         run(&server, jobs / 10).await;
         let measured = run(&server, jobs).await;
         println!(
