@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use oscillink_lattice::Observer;
+use oscillink_telemetry::TRACE;
 use oscillink_wire::{Operation, RunContext, RunError, RunOutput, SolveRequest, run};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
@@ -77,7 +78,9 @@ impl Inline {
         let (n, d) = (request.n(), request.d());
         let direct = n.saturating_mul(n / 2 + 200).saturating_mul(d) <= DIRECT_WORK;
         let stop = Arc::new(Stop::after(self.time_limit));
+        let span = tracing::info_span!(target: TRACE, "compute", N = n, D = d);
         let work = move |stop: &Stop| {
+            let _inside = span.entered();
             // A panic is a defect of ours; it costs this request only.
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 run(&request, operation, &context, stop)

@@ -3,10 +3,13 @@
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use oscillink_domain::Timestamp;
+use oscillink_domain::quota::Exceeded;
 use oscillink_engine::{
     ChargeError, EngineError, KeyError, QuotaExceeded, RotateError, SubmitError,
 };
 use oscillink_ports::PortError;
+use oscillink_telemetry::Metrics;
+use oscillink_telemetry::metrics::{PeriodLabel, ProblemLabel};
 use oscillink_wire::{FieldError, WireError};
 use serde::Serialize;
 
@@ -254,6 +257,21 @@ impl Problem {
         self.kind.describe().0
     }
 
+    /// Counts it as answered.
+    pub(crate) fn count(&self, metrics: &Metrics) {
+        let (_, problem, _) = self.kind.describe();
+        let label = ProblemLabel { problem };
+        metrics.problems.get_or_create(&label).inc();
+        if let Some(quota) = &self.quota {
+            let period = match quota.period {
+                Exceeded::Window => "window",
+                Exceeded::Month => "month",
+            };
+            let label = PeriodLabel { period };
+            metrics.quota_rejections.get_or_create(&label).inc();
+        }
+    }
+
     /// Seconds after which the request is worth repeating, if it is.
     fn wait_s(&self, now: Timestamp) -> Option<u64> {
         if let Some(quota) = &self.quota {
@@ -306,8 +324,13 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Gives every error answer its document, also those that no handler made.
-pub fn render(mut response: Response, request_id: &str, now: Timestamp) -> Response {
+/// Gives every error answer its document, also those that no handler made, and counts it.
+pub fn render(
+    mut response: Response,
+    request_id: &str,
+    now: Timestamp,
+    metrics: &Metrics,
+) -> Response {
     let status = response.status();
     if !(status.is_client_error() || status.is_server_error()) {
         return response;
@@ -321,6 +344,7 @@ pub fn render(mut response: Response, request_id: &str, now: Timestamp) -> Respo
         };
         Problem::new(Kind::of_status(status), detail)
     });
+    problem.count(metrics);
     let (mut parts, _) = response.into_parts();
     parts.status = problem.status();
     parts.headers.remove(header::CONTENT_LENGTH);

@@ -1,14 +1,13 @@
 //! What happens around every request: its id, its log line, its metrics, limits and headers.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
 
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
-use axum::http::{HeaderValue, Method};
+use axum::http::HeaderValue;
 use axum::middleware::Next;
 use axum::response::Response;
-use oscillink_telemetry::{HttpLabels, Metrics};
-use tracing::Instrument;
+use oscillink_telemetry::http::Call;
+use tracing::Instrument as _;
 
 use crate::config::Endpoint;
 use crate::error::{Problem, render};
@@ -18,66 +17,25 @@ use crate::request_id::{REQUEST_ID, RequestId};
 use crate::router::HARDENING;
 use crate::state::Gateway;
 
-/// The outermost layer: gives the request its id, the answer its final form, and counts both.
+/// The outermost layer: gives the request its id, the answer its final form, and tells of both.
 pub async fn observe(State(app): State<Gateway>, mut request: Request, next: Next) -> Response {
     let id = RequestId::of(request.headers(), || app.engine().new_id_bytes());
     request.extensions_mut().insert(id.clone());
-    let method = known_method(request.method());
     let route = request.extensions().get::<MatchedPath>();
-    // Paths of clients are not labels: there is no end to them.
-    let route = route.map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
-    let span = tracing::info_span!(
-        "request",
-        request_id = id.id,
-        method,
-        route,
-        trace_id = tracing::field::Empty,
-        key = tracing::field::Empty,
-        n = tracing::field::Empty,
-        d = tracing::field::Empty,
-        quota_remaining = tracing::field::Empty,
+    let call = Call::begin(
+        app.metrics(),
+        request.method().as_str(),
+        route.map(MatchedPath::as_str),
+        &id.id,
+        traceparent(request.headers()),
     );
-    if let Some(trace_id) =
-        traceparent(request.headers()).and_then(|t| Some(t.get(3..35)?.to_owned()))
-    {
-        span.record("trace_id", trace_id);
-    }
-    let started = Instant::now();
-    let in_flight = InFlight::begin(app.metrics());
-    let response = next.run(request).instrument(span.clone()).await;
-    drop(in_flight);
-    let mut response = render(response, &id.id, app.engine().now());
+    let response = next.run(request).instrument(call.span().clone()).await;
+    let mut response = render(response, &id.id, app.engine().now(), app.metrics());
     if let Ok(value) = HeaderValue::from_str(&id.id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
-    let elapsed = started.elapsed();
-    let status = response.status().as_u16();
-    let labels = HttpLabels {
-        method,
-        route,
-        status,
-    };
-    app.metrics().http_requests.get_or_create(&labels).inc();
-    app.metrics().http_duration.observe(elapsed.as_secs_f64());
-    let duration_ms = elapsed.as_secs_f64() * 1e3;
-    span.in_scope(|| tracing::info!(status, duration_ms, "answered"));
+    call.end(response.status().as_u16());
     response
-}
-
-/// Counts a request as under way, also when its client goes away.
-struct InFlight(Metrics);
-
-impl InFlight {
-    fn begin(metrics: &Metrics) -> Self {
-        metrics.http_in_flight.inc();
-        Self(metrics.clone())
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.http_in_flight.dec();
-    }
 }
 
 /// Applies the global and the per-address request limit.
@@ -114,17 +72,4 @@ pub async fn harden(request: Request, next: Next) -> Response {
         headers.entry(name).or_insert(value);
     }
     response
-}
-
-fn known_method(method: &Method) -> &'static str {
-    match method.as_str() {
-        "GET" => "GET",
-        "POST" => "POST",
-        "DELETE" => "DELETE",
-        "HEAD" => "HEAD",
-        "OPTIONS" => "OPTIONS",
-        "PUT" => "PUT",
-        "PATCH" => "PATCH",
-        _ => "OTHER",
-    }
 }

@@ -53,6 +53,13 @@ pub fn insert(headers: &mut HeaderMap, usage: &UsageView, now: Timestamp) {
     }
 }
 
+/// Tells the request's log line how many units are left.
+pub fn record(usage: &UsageView) {
+    if let Some(left) = usage.window.remaining().or(usage.month.remaining()) {
+        tracing::Span::current().record("quota_remaining", left.get());
+    }
+}
+
 /// Adds a policy to `RateLimit-Policy` and its state to `RateLimit`.
 pub fn append_policy(
     headers: &mut HeaderMap,

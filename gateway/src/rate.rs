@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use oscillink_telemetry::Metrics;
+use oscillink_telemetry::metrics::LimitLabel;
 
 use crate::config::{Config, Endpoint, EndpointLimits, RequestLimit};
 use crate::error::{Kind, Problem};
@@ -49,6 +50,7 @@ pub struct RequestLimits {
     by_address: Option<RequestLimit>,
     local: Local,
     shared: Option<Shared>,
+    metrics: Metrics,
 }
 
 impl RequestLimits {
@@ -64,6 +66,7 @@ impl RequestLimits {
                 .redis
                 .as_ref()
                 .map(|redis| Shared::new(redis, metrics.clone())),
+            metrics: metrics.clone(),
         }
     }
 
@@ -93,7 +96,16 @@ impl RequestLimits {
         for (applied, counted) in applied.iter().zip(counted) {
             match counted {
                 Counted::Left(left) => describe(&mut headers, applied, left),
-                Counted::Refused(wait) => return Err(refuse(applied, wait)),
+                Counted::Refused(wait) => {
+                    let label = LimitLabel {
+                        limit: applied.name,
+                    };
+                    self.metrics
+                        .rate_limit_rejections
+                        .get_or_create(&label)
+                        .inc();
+                    return Err(refuse(applied, wait));
+                }
             }
         }
         Ok(headers)

@@ -245,7 +245,8 @@ pub fn probes() -> Api {
             "/metrics",
             get(health::metrics),
             [api::get("probes", "metrics", "Metrics for Prometheus")
-                .gives(200, "OpenMetrics text", &[])
+                .gives(200, "As `Accept` says", &[])
+                .content(200, "text/plain", json!({"type": "string"}))
                 .content(
                     200,
                     "application/openmetrics-text",

@@ -66,9 +66,25 @@ async fn run(_: RoleName, _: Option<&str>) -> Result<()> {
 
 #[cfg(feature = "gcp")]
 async fn run(role: RoleName, queues: Option<&str>) -> Result<()> {
+    use crate::wiring::{FLUSH_LIMIT, telemetry};
+
+    let variable = |name: &str| std::env::var(name).ok();
+    let service = match role {
+        RoleName::Gateway => "oscillink-gateway",
+        RoleName::Worker => "oscillink-worker",
+        RoleName::Webhook => "oscillink-webhook",
+    };
+    let telemetry = telemetry(&variable, service)?;
+    let outcome = serve(role, queues).await;
+    telemetry.flush(FLUSH_LIMIT).await;
+    outcome
+}
+
+#[cfg(feature = "gcp")]
+async fn serve(role: RoleName, queues: Option<&str>) -> Result<()> {
     use anyhow::Context as _;
     use oscillink_gateway::Config as GatewayConfig;
-    use oscillink_telemetry::{LogFormat, init_logs, on_signal};
+    use oscillink_telemetry::on_signal;
     use oscillink_worker::WorkerConfig;
 
     use crate::exit::Failure;
@@ -76,9 +92,6 @@ async fn run(role: RoleName, queues: Option<&str>) -> Result<()> {
     use crate::wiring::Role;
 
     let variable = |name: &str| std::env::var(name).ok();
-    let filter = variable("OSCILLINK_LOG").or_else(|| variable("RUST_LOG"));
-    init_logs(LogFormat::Auto, filter.as_deref().unwrap_or("info"))
-        .map_err(|error| Failure::usage(format!("OSCILLINK_LOG cannot be used: {error}")))?;
     let lookup = |name: &str| match (name, queues) {
         ("OSCILLINK_WORKER_QUEUES", Some(queues)) => Some(queues.to_owned()),
         _ => variable(name),

@@ -5,13 +5,12 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use oscillink_telemetry::{LogFormat, init_logs, on_signal};
+use oscillink_telemetry::on_signal;
 use serde_json::json;
 
-use crate::exit::Failure;
 use crate::output::{Output, note};
 use crate::settings::ServerSettings;
-use crate::wiring::{DevKey, Server};
+use crate::wiring::{DevKey, FLUSH_LIMIT, Server, telemetry};
 
 const HELP: &str = "\
 Accepts work over HTTP, stores it durably in the data folder, computes it and meters it, with no \
@@ -84,12 +83,13 @@ flags! {
 
 /// Serves until a signal ends it.
 pub async fn run(args: &Args, output: Output) -> Result<()> {
-    let filter = ["OSCILLINK_LOG", "RUST_LOG"]
-        .into_iter()
-        .filter_map(|name| std::env::var(name).ok())
-        .find(|filter| !filter.is_empty());
-    init_logs(LogFormat::Auto, filter.as_deref().unwrap_or("info"))
-        .map_err(|error| Failure::usage(format!("OSCILLINK_LOG cannot be used: {error}")))?;
+    let telemetry = telemetry(&|name| args.variable(name), "oscillink")?;
+    let outcome = serve(args, output).await;
+    telemetry.flush(FLUSH_LIMIT).await;
+    outcome
+}
+
+async fn serve(args: &Args, output: Output) -> Result<()> {
     let settings = ServerSettings::from_lookup(&|name| args.variable(name))?;
     // Listened for before anything starts, so that no signal finds the default handler.
     let signal = tokio::spawn(on_signal());

@@ -3,14 +3,19 @@
 use std::time::Duration;
 
 use oscillink_engine::{Engine, JOB_QUEUES};
-use oscillink_telemetry::{Metrics, QueueLabel, Shutdown};
+use oscillink_telemetry::metrics::QueueLabel;
+use oscillink_telemetry::{Metrics, Shutdown};
 use tokio::time::timeout;
 
-/// Pause between looks. Counting reads an index of the live jobs, which may be many.
-const EVERY: Duration = Duration::from_secs(5);
+/// Pause between looks at a store in this process. Counting reads an index of the live jobs, which may
+/// be many.
+pub const EVERY: Duration = Duration::from_secs(5);
+/// The same of a store that charges for it.
+#[cfg(feature = "gcp")]
+pub const EVERY_REMOTE: Duration = Duration::from_secs(30);
 
 /// Keeps the gauges up to date until shutdown.
-pub async fn watch(engine: Engine, metrics: Metrics, shutdown: Shutdown) {
+pub async fn watch(engine: Engine, metrics: Metrics, shutdown: Shutdown, every: Duration) {
     loop {
         for queue in JOB_QUEUES {
             let backlog = match engine.backlog(queue).await {
@@ -33,7 +38,7 @@ pub async fn watch(engine: Engine, metrics: Metrics, shutdown: Shutdown) {
                 .get_or_create(&label)
                 .set(age_ms / 1_000);
         }
-        if timeout(EVERY, shutdown.wait()).await.is_ok() {
+        if timeout(every, shutdown.wait()).await.is_ok() {
             return;
         }
     }

@@ -20,8 +20,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::backlog;
 use super::entropy::OsEntropy;
 use super::listen::{bind, reachable};
+use super::telemetry::count_ends;
+use super::traced::{TracedBus, TracedQueue};
 use crate::settings::{RoleSettings, Seed};
 use push_auth::PushTokens;
 
@@ -44,8 +47,8 @@ impl Cloud {
         let ports = Ports {
             store: gcp.store.clone(),
             blobs: gcp.blobs.clone(),
-            queue: gcp.queue.clone(),
-            bus: gcp.bus.clone(),
+            queue: Arc::new(TracedQueue(gcp.queue.clone())),
+            bus: Arc::new(TracedBus(gcp.bus.clone())),
             clock: Arc::new(OsClock),
             entropy: Arc::new(OsEntropy),
         };
@@ -83,7 +86,14 @@ impl Role {
         }
         let (shutdown, signal) = Shutdown::new();
         let options = ServeOptions::from(&config);
-        let gateway = Gateway::new(config, cloud.engine.clone(), Metrics::new(), signal.clone())?;
+        let metrics = Metrics::new();
+        count_ends(&cloud.engine, &metrics);
+        let gateway = Gateway::new(
+            config,
+            cloud.engine.clone(),
+            metrics.clone(),
+            signal.clone(),
+        )?;
         gateway.subscribe().await?;
         let listener = bind(settings.host.unwrap_or(EVERYWHERE), settings.port).await?;
         let addr = listener.local_addr()?;
@@ -100,6 +110,12 @@ impl Role {
                 .run_sweeper(async move { sweeper_signal.wait().await })
                 .await
         });
+        tasks.spawn(backlog::watch(
+            cloud.engine.clone(),
+            metrics,
+            signal.clone(),
+            backlog::EVERY_REMOTE,
+        ));
         tasks.spawn(oscillink_gateway::serve(
             listener,
             oscillink_gateway::router(gateway),
@@ -119,7 +135,9 @@ impl Role {
     pub async fn worker(settings: RoleSettings, config: WorkerConfig) -> Result<Self> {
         let tokens = PushTokens::new(settings.gcp.oidc(&config.queues));
         let cloud = Cloud::connect(settings.gcp, settings.engine).await?;
-        let worker = Worker::new(cloud.engine.clone(), config, Metrics::new())?;
+        let metrics = Metrics::new();
+        count_ends(&cloud.engine, &metrics);
+        let worker = Worker::new(cloud.engine.clone(), config, metrics)?;
         let router = oscillink_worker::router(worker.clone(), Some(Arc::new(tokens)));
         let (shutdown, signal) = Shutdown::new();
         let listener = bind(settings.host.unwrap_or(EVERYWHERE), settings.port).await?;

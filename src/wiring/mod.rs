@@ -10,6 +10,8 @@ mod entropy;
 mod listen;
 mod offline;
 mod server;
+mod telemetry;
+mod traced;
 
 pub use backend::open_backend;
 pub use billing::billing;
@@ -19,3 +21,4 @@ pub use dev_key::DevKey;
 pub use entropy::OsEntropy;
 pub use offline::open_offline;
 pub use server::Server;
+pub use telemetry::{FLUSH_LIMIT, telemetry};

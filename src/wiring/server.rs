@@ -18,6 +18,8 @@ use tokio::time::timeout;
 use super::dev_key::DevKey;
 use super::entropy::OsEntropy;
 use super::listen::{bind, reachable};
+use super::telemetry::count_ends;
+use super::traced::{TracedBus, TracedQueue};
 use super::{backlog, billing};
 use crate::data_dir;
 use crate::exit::Failure;
@@ -55,8 +57,8 @@ impl Server {
         let ports = Ports {
             store: embedded.store.clone(),
             blobs: embedded.blobs.clone(),
-            queue: embedded.queue.clone(),
-            bus: embedded.bus.clone(),
+            queue: Arc::new(TracedQueue(embedded.queue.clone())),
+            bus: Arc::new(TracedBus(embedded.bus.clone())),
             clock,
             entropy: Arc::new(OsEntropy),
         };
@@ -92,6 +94,7 @@ impl Server {
                 commits: counts.commits,
             }
         });
+        count_ends(&engine, &metrics);
         let (shutdown, signal) = Shutdown::new();
         let worker = Worker::new(engine.clone(), settings.worker, metrics.clone())?;
         let billing = settings
@@ -113,7 +116,12 @@ impl Server {
                 .run_relay(async move { relay_signal.wait().await })
                 .await;
         });
-        tasks.spawn(backlog::watch(engine.clone(), metrics, signal.clone()));
+        tasks.spawn(backlog::watch(
+            engine.clone(),
+            metrics,
+            signal.clone(),
+            backlog::EVERY,
+        ));
         let sweeper_signal = signal.clone();
         tasks.spawn(async move {
             engine

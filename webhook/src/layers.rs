@@ -1,14 +1,12 @@
 //! What happens around every request: its id, its log line, its metrics, and headers that keep what
 //! is answered from caches, other sites, frames and search engines.
 
-use std::time::Instant;
-
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, Method};
+use axum::http::HeaderValue;
 use axum::middleware::Next;
 use axum::response::Response;
 use oscillink_domain::id::base62;
-use oscillink_telemetry::HttpLabels;
+use oscillink_telemetry::http::Call;
 use tracing::Instrument as _;
 
 use crate::error::render;
@@ -37,17 +35,17 @@ pub async fn observe(State(billing): State<Billing>, request: Request, next: Nex
         "req_{}",
         base62(&billing.engine().ports().entropy.id_bytes())
     );
-    let method = match *request.method() {
-        Method::GET => "GET",
-        Method::POST => "POST",
-        _ => "OTHER",
-    };
     let route = request.extensions().get::<MatchedPath>();
-    let route = route.map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
-    let span = tracing::info_span!("request", request_id = id, method, route);
-    let started = Instant::now();
-    let response = next.run(request).instrument(span.clone()).await;
-    let mut response = span.in_scope(|| render(response, &id));
+    let headers = request.headers();
+    let call = Call::begin(
+        billing.metrics(),
+        request.method().as_str(),
+        route.map(MatchedPath::as_str),
+        &id,
+        headers.get("traceparent").and_then(|v| v.to_str().ok()),
+    );
+    let response = next.run(request).instrument(call.span().clone()).await;
+    let mut response = call.span().in_scope(|| render(response, &id));
     let headers = response.headers_mut();
     for (name, value) in HARDENING {
         headers
@@ -57,17 +55,6 @@ pub async fn observe(State(billing): State<Billing>, request: Request, next: Nex
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert("x-request-id", value);
     }
-    let elapsed = started.elapsed();
-    let status = response.status().as_u16();
-    let labels = HttpLabels {
-        method,
-        route,
-        status,
-    };
-    let metrics = billing.metrics();
-    metrics.http_requests.get_or_create(&labels).inc();
-    metrics.http_duration.observe(elapsed.as_secs_f64());
-    let duration_ms = elapsed.as_secs_f64() * 1e3;
-    span.in_scope(|| tracing::info!(status, duration_ms, "answered"));
+    call.end(response.status().as_u16());
     response
 }

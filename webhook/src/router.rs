@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use oscillink_telemetry::metrics::media_type;
 use secrecy::ExposeSecret;
 use subtle::ConstantTimeEq;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -87,12 +88,12 @@ async fn metrics(State(billing): State<Billing>, headers: HeaderMap) -> Result<R
     if config.metrics_protected && !admitted(config.admin_secret.as_ref(), &headers) {
         return Err(Problem::Status(StatusCode::UNAUTHORIZED));
     }
-    let text = billing.metrics().encode().map_err(|error| {
+    let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
+    let text = billing.metrics().encode(accept).map_err(|error| {
         tracing::error!(%error, "the metrics cannot be written");
         Problem::Status(StatusCode::INTERNAL_SERVER_ERROR)
     })?;
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+    Ok(([(header::CONTENT_TYPE, media_type(accept))], text).into_response())
 }
 
 /// Whether the request brings the admin secret, compared in constant time.

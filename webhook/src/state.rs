@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use oscillink_domain::Timestamp;
 use oscillink_engine::Engine;
-use oscillink_telemetry::{Metrics, ResultLabel};
+use oscillink_telemetry::Metrics;
+use oscillink_telemetry::metrics::ResultLabel;
 use tokio::sync::Notify;
 
 use crate::api::StripeApi;

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use oscillink_domain::callback::{Attempted, CallbackStatus, check_url};
 use oscillink_engine::{CallbackTask, Engine, PendingCallback, RecordedCallback};
 use oscillink_ports::{Delivery, Verdict};
-use oscillink_telemetry::{Metrics, ResultLabel};
+use oscillink_telemetry::Metrics;
+use oscillink_telemetry::metrics::ResultLabel;
 use tokio::sync::{Semaphore, watch};
 
 pub use config::CallbackConfig;
@@ -67,6 +68,7 @@ impl Callbacks {
     }
 
     async fn deliver(&self, task: &CallbackTask) -> Verdict {
+        tracing::Span::current().record("job_id", task.job_id.as_str());
         let callback = match self.engine.callback(task).await {
             Ok(Some(callback)) => callback,
             Ok(None) => return Verdict::Acknowledge,

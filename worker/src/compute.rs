@@ -9,6 +9,8 @@ use oscillink_domain::Job;
 use oscillink_domain::job::{Failure, Progress, Stage};
 use oscillink_engine::Computed;
 use oscillink_lattice::Checkpoint;
+use oscillink_telemetry::TRACE;
+use oscillink_telemetry::metrics::Gauge;
 use oscillink_wire::{Operation, RunContext, RunError, WireError, decode_payload, npy, run_from};
 use rayon::ThreadPool;
 use tokio::sync::{Semaphore, oneshot};
@@ -54,6 +56,8 @@ pub struct ComputePool {
     /// Small jobs computed at once: more would only take turns on the same threads. Large ones have
     /// been counted when they were admitted.
     places: Arc<Semaphore>,
+    /// Jobs computed now.
+    computing: Gauge,
 }
 
 impl ComputePool {
@@ -61,7 +65,11 @@ impl ComputePool {
     ///
     /// # Errors
     /// The threads cannot be started.
-    pub fn new(threads: usize, max_concurrent: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
+    pub fn new(
+        threads: usize,
+        max_concurrent: usize,
+        computing: Gauge,
+    ) -> Result<Self, rayon::ThreadPoolBuildError> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("compute-{index}"))
@@ -69,6 +77,7 @@ impl ComputePool {
         Ok(Self {
             threads: Arc::new(pool),
             places: Arc::new(Semaphore::new(max_concurrent.max(1))),
+            computing,
         })
     }
 
@@ -89,7 +98,11 @@ impl ComputePool {
         let (sender, receiver) = oneshot::channel();
         let operation = Operation::from(job.kind);
         let request_id = job.request_id.clone();
+        let span = tracing::info_span!(target: TRACE, "compute", N = job.n, D = job.d);
+        let computing = self.computing.clone();
         self.threads.spawn(move || {
+            let _inside = span.entered();
+            computing.inc();
             // A panic is a defect of ours: the job fails, the worker lives.
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 solve(&input, operation, &context, request_id, &control)
@@ -97,6 +110,7 @@ impl ComputePool {
             let outcome = outcome.unwrap_or_else(|_| {
                 Outcome::Failed(failure("internal", "the computation panicked".into()))
             });
+            computing.dec();
             // The receiver is gone only when the delivery itself was dropped.
             let _ = sender.send(outcome);
         });

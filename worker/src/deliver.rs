@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use oscillink_domain::job::{Failure, FailureClass};
 use oscillink_domain::tier::Overrides;
-use oscillink_domain::{Job, JobStatus, Limits, QueueName};
+use oscillink_domain::{Job, Limits, QueueName};
 use oscillink_engine::{Attempt, Claim, Engine, EngineError, TaskBody};
 use oscillink_ports::{Delivery, Verdict};
-use oscillink_telemetry::{KindStage, KindStatus, Metrics, StatusLabel};
+use oscillink_telemetry::metrics::{KindStage, QueueLabel, StatusLabel};
+use oscillink_telemetry::{Metrics, current_traceparent, span};
 use oscillink_wire::RunContext;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
+use tracing::Instrument as _;
 
 use crate::admission::{Admission, NotAdmitted};
 use crate::callback::Callbacks;
@@ -60,6 +62,7 @@ impl Drop for Registered<'_> {
     fn drop(&mut self) {
         self.control.stop(Stop::LeaseLost);
         self.inner.running().remove(&self.id);
+        self.inner.metrics.worker_jobs.dec();
         self.inner.one_ended.notify_waiters();
     }
 }
@@ -72,6 +75,7 @@ impl Inner {
     fn register(&self, control: &Arc<Control>) -> Registered<'_> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.running().insert(id, Arc::clone(control));
+        self.metrics.worker_jobs.inc();
         Registered {
             inner: self,
             id,
@@ -90,8 +94,12 @@ impl Worker {
         config: WorkerConfig,
         metrics: Metrics,
     ) -> Result<Self, rayon::ThreadPoolBuildError> {
+        metrics
+            .worker_threads
+            .set(i64::try_from(config.threads).unwrap_or(i64::MAX));
+        let computing = metrics.worker_computing.clone();
         let inner = Inner {
-            pool: ComputePool::new(config.threads, config.max_concurrent)?,
+            pool: ComputePool::new(config.threads, config.max_concurrent, computing)?,
             admission: Admission::new(
                 config.memory_bytes,
                 config.max_concurrent,
@@ -115,6 +123,20 @@ impl Worker {
     /// Handles one task. [`Verdict::Acknowledge`] once nothing is left to do for it: the outcome is
     /// written, or the job is someone else's.
     pub async fn handle(&self, delivery: &Delivery) -> Verdict {
+        let span = span::task(
+            delivery.queue.as_str(),
+            &delivery.name,
+            delivery.retry_count,
+            delivery.traceparent.as_deref(),
+        );
+        let verdict = self.take(delivery).instrument(span.clone()).await;
+        if verdict == Verdict::Retry {
+            span.record("otel.status_code", "error");
+        }
+        verdict
+    }
+
+    async fn take(&self, delivery: &Delivery) -> Verdict {
         if delivery.queue == QueueName::Callback {
             return self.callback(delivery).await;
         }
@@ -133,7 +155,7 @@ impl Worker {
         if matches!(place, Err(NotAdmitted::Busy)) {
             return Verdict::Retry;
         }
-        let attempt = match self
+        let mut attempt = match self
             .inner
             .engine
             .claim(&task.job_id, &self.inner.config.name)
@@ -153,11 +175,32 @@ impl Worker {
                 return Verdict::Retry;
             }
         };
+        attempt.traceparent = current_traceparent(delivery.traceparent.as_deref());
+        self.begun(&attempt.job);
         if let Err(error @ NotAdmitted::TooLarge { .. }) = &place {
             let reason = failure("too_large", error.to_string());
             return self.fail(&attempt, FailureClass::Permanent, reason).await;
         }
         self.work(&attempt).await
+    }
+
+    /// Names the job in logs and traces, and measures how long it waited.
+    fn begun(&self, job: &Job) {
+        tracing::Span::current()
+            .record("job_id", job.id.as_str())
+            .record("request_id", &job.request_id)
+            .record("key_hash", job.key_hash.prefix())
+            .record("N", job.n)
+            .record("D", job.d);
+        if job.attempts == 1 {
+            let waited = self.inner.engine.now().millis_since(job.created_at);
+            let queue = job.queue.as_str();
+            self.inner
+                .metrics
+                .job_wait
+                .get_or_create(&QueueLabel { queue })
+                .observe_ms(waited as f64);
+        }
     }
 
     async fn callback(&self, delivery: &Delivery) -> Verdict {
@@ -245,9 +288,7 @@ impl Worker {
                         .await
                 }
                 Some(Stop::Cancelled) | None => {
-                    let verdict = self.written(job, || self.inner.engine.stop(attempt)).await;
-                    self.count_end(job, JobStatus::Cancelled);
-                    verdict
+                    self.written(job, || self.inner.engine.stop(attempt)).await
                 }
             },
         }
@@ -272,7 +313,8 @@ impl Worker {
             })
             .await;
         if verdict == Verdict::Acknowledge {
-            self.count_end(job, JobStatus::Done);
+            let duration_ms = finished.computed.duration_ms;
+            tracing::info!(kind = job.kind.as_str(), duration_ms, "job done");
             self.count_work(job, &finished);
         }
         verdict
@@ -281,25 +323,12 @@ impl Worker {
     async fn fail(&self, attempt: &Attempt, class: FailureClass, reason: Failure) -> Verdict {
         let job = &attempt.job;
         tracing::warn!(job_id = %job.id, ?class, code = reason.code, detail = reason.detail, "attempt failed");
-        let ended = tokio::sync::Mutex::new(None);
-        let verdict = self
-            .written(job, || async {
-                let after = self
-                    .inner
-                    .engine
-                    .fail(attempt, class, reason.clone())
-                    .await?;
-                *ended.lock().await = after;
-                Ok(true)
-            })
-            .await;
-        if let Some(after) = ended
-            .into_inner()
-            .filter(|after| after.status.is_terminal())
-        {
-            self.count_end(job, after.status);
-        }
-        verdict
+        self.written(job, || async {
+            let engine = &self.inner.engine;
+            engine.fail(attempt, class, reason.clone()).await?;
+            Ok(true)
+        })
+        .await
     }
 
     /// Writes an outcome, trying again while the store is away. What cannot be written is left to
@@ -322,14 +351,6 @@ impl Worker {
         Verdict::Retry
     }
 
-    fn count_end(&self, job: &Job, status: JobStatus) {
-        let labels = KindStatus {
-            kind: job.kind.as_str(),
-            status: status.as_str(),
-        };
-        self.inner.metrics.jobs.get_or_create(&labels).inc();
-    }
-
     fn count_work(&self, job: &Job, finished: &Finished) {
         let metrics = &self.inner.metrics;
         metrics.usage_nodes.inc_by(job.n as u64);
@@ -339,17 +360,15 @@ impl Worker {
                 kind: job.kind.as_str(),
                 stage,
             };
-            metrics
-                .job_duration
-                .get_or_create(&labels)
-                .observe(ms / 1e3);
+            metrics.job_duration.get_or_create(&labels).observe_ms(ms);
         };
         observe("total", finished.computed.duration_ms);
         for (name, ms) in &finished.timings_ms {
             observe(name.trim_end_matches("_ms"), *ms);
         }
         if let Some(ms) = finished.timings_ms.get("diffusion_gate_ms") {
-            metrics.diffusion_gate.observe(*ms);
+            metrics.diffusion_gate_ms.observe(*ms);
+            metrics.diffusion_gate.observe_ms(*ms);
             metrics
                 .diffusion_requests
                 .get_or_create(&StatusLabel { status: "ok" })

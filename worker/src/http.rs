@@ -8,14 +8,19 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Path, State};
 use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use oscillink_domain::QueueName;
 use oscillink_ports::{Delivery, MAX_TASK_BYTES, TaskTarget, Verdict};
+use oscillink_telemetry::http::Call;
+use oscillink_telemetry::metrics::media_type;
+use oscillink_telemetry::{Metrics, current_traceparent};
 use tower::ServiceExt as _;
+use tracing::Instrument as _;
 
 use crate::deliver::Worker;
 
@@ -51,13 +56,37 @@ struct Service {
 
 /// The worker's routes. Without `auth` the router must not be reachable from outside the process.
 pub fn router(worker: Worker, auth: Option<Arc<dyn PushAuth>>) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/tasks/{queue}", post(task))
         .route("/health", get(health))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
-        .layer(DefaultBodyLimit::max(MAX_TASK_BYTES))
-        .with_state(Service { worker, auth })
+        .layer(DefaultBodyLimit::max(MAX_TASK_BYTES));
+    // Calls within the process are no HTTP requests.
+    let routes = match auth {
+        Some(_) => routes.layer(from_fn_with_state(worker.metrics().clone(), observe)),
+        None => routes,
+    };
+    routes.with_state(Service { worker, auth })
+}
+
+/// Tells of every request and its answer.
+async fn observe(State(metrics): State<Metrics>, request: Request<Body>, next: Next) -> Response {
+    let headers = request.headers();
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let call = Call::begin(
+        &metrics,
+        request.method().as_str(),
+        request
+            .extensions()
+            .get::<MatchedPath>()
+            .map(MatchedPath::as_str),
+        text(TASK_NAME).unwrap_or_default(),
+        text("traceparent"),
+    );
+    let response = next.run(request).instrument(call.span().clone()).await;
+    call.end(response.status().as_u16());
+    response
 }
 
 /// One delivery. 204: done with. 404: this worker does not serve the queue. 503: try again.
@@ -93,7 +122,7 @@ async fn task(
         retry_count: text(RETRY_COUNT)
             .and_then(|count| count.parse().ok())
             .unwrap_or(0),
-        traceparent: text("traceparent").map(str::to_owned),
+        traceparent: current_traceparent(text("traceparent")),
     };
     match service.worker.handle(&delivery).await {
         Verdict::Acknowledge => StatusCode::NO_CONTENT.into_response(),
@@ -116,12 +145,10 @@ async fn ready(State(service): State<Service>) -> Response {
     }
 }
 
-async fn metrics(State(service): State<Service>) -> Response {
-    match service.worker.metrics().encode() {
-        Ok(text) => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(header::CONTENT_TYPE, kind)], text).into_response()
-        }
+async fn metrics(State(service): State<Service>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
+    match service.worker.metrics().encode(accept) {
+        Ok(text) => ([(header::CONTENT_TYPE, media_type(accept))], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }

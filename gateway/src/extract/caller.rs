@@ -31,7 +31,7 @@ impl FromRequestParts<Gateway> for Caller {
     async fn from_request_parts(parts: &mut Parts, app: &Gateway) -> Result<Self, Problem> {
         let unknown = || unauthorized("the API key is not known");
         let key_hash = presented(&parts.headers)?.hash();
-        tracing::Span::current().record("key", key_hash.prefix());
+        tracing::Span::current().record("key_hash", key_hash.prefix());
         let record = app.keys().find(&key_hash).await?.ok_or_else(unknown)?;
         match record.status {
             KeyStatus::Active => {}

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, Uri, header};
 use oscillink_domain::Sha256Hex;
 use oscillink_domain::idempotency::MAX_KEY_LEN;
 use oscillink_engine::Idempotency;
+use oscillink_telemetry::current_traceparent;
 use oscillink_wire::{Body as Parsed, ContentEncoding, Format, Parameters, decode_limited, parse};
 
 use super::body::{ReadLimits, read};
@@ -44,7 +45,7 @@ pub struct ReadBody {
     pub idempotency: Option<Idempotency>,
     /// Digest of route and body, if it was wanted.
     pub digest: Option<Sha256Hex>,
-    /// W3C trace context.
+    /// W3C trace context to hand on.
     pub traceparent: Option<String>,
     /// The memory that the request takes.
     pub share: Share,
@@ -128,7 +129,7 @@ impl Inbound {
             length,
             idempotency,
             digest,
-            traceparent: traceparent(&self.headers),
+            traceparent: current_traceparent(traceparent(&self.headers)),
             share,
         })
     }
@@ -260,45 +261,7 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     }
 }
 
-/// The trace context if it has its form; anything else is dropped.
-pub fn traceparent(headers: &HeaderMap) -> Option<String> {
-    let text = headers.get("traceparent")?.to_str().ok()?;
-    let parts: Vec<&str> = text.split('-').collect();
-    let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
-    let hex = |part: &&str| part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let formed = lengths == [2, 32, 16, 2] && parts.iter().all(hex);
-    // Zeros name nothing, and ff is no version.
-    let names_something = formed
-        && parts[0] != "ff"
-        && parts[1].bytes().any(|b| b != b'0')
-        && parts[2].bytes().any(|b| b != b'0');
-    names_something.then(|| text.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_trace_context_of_its_form_is_passed_on() {
-        let of = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("traceparent", text.parse().unwrap());
-            traceparent(&headers)
-        };
-        let (trace, span) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
-        let good = format!("00-{trace}-{span}-01");
-        assert_eq!(of(&good), Some(good.clone()));
-        for bad in [
-            format!("ff-{trace}-{span}-01"),
-            format!("00-{}-{span}-01", "0".repeat(32)),
-            format!("00-{trace}-{}-01", "0".repeat(16)),
-            good.to_uppercase(),
-            good.replace("-01", ""),
-            format!("{good}-x"),
-            String::new(),
-        ] {
-            assert_eq!(of(&bad), None, "{bad}");
-        }
-    }
+/// The caller's trace context, as it came.
+pub fn traceparent(headers: &HeaderMap) -> Option<&str> {
+    headers.get("traceparent")?.to_str().ok()
 }

@@ -202,6 +202,7 @@ impl Context {
     }
 
     fn refused(&self, index: usize, custom_id: Option<&str>, problem: &Problem) -> Bytes {
+        problem.count(self.app.metrics());
         write(&Refused {
             line: index,
             custom_id,

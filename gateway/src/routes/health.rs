@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use oscillink_domain::QueueName;
 use oscillink_ports::PortError;
+use oscillink_telemetry::metrics::media_type;
 use oscillink_wire::FieldError;
 use serde_json::json;
 use tokio::time::timeout;
@@ -73,14 +74,11 @@ pub async fn metrics(State(app): State<Gateway>, headers: HeaderMap) -> Result<R
         let detail = "send the admin secret as X-Admin-Secret";
         return Err(Problem::new(Kind::Unauthorized, detail));
     }
-    let text = app.metrics().encode().map_err(|error| {
+    let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
+    let text = app.metrics().encode(accept).map_err(|error| {
         tracing::error!(%error, "metrics could not be written");
         Problem::new(Kind::Internal, "metrics could not be written")
     })?;
-    let media = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok((
-        [(header::CONTENT_TYPE, HeaderValue::from_static(media))],
-        text,
-    )
-        .into_response())
+    let media = HeaderValue::from_static(media_type(accept));
+    Ok(([(header::CONTENT_TYPE, media)], text).into_response())
 }

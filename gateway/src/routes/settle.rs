@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use oscillink_engine::{ChargeError, SyncWork, UsageView};
-use oscillink_telemetry::StatusLabel;
+use oscillink_telemetry::metrics::StatusLabel;
 use oscillink_wire::{Monthly, NumberArray, Operation, Quota, RunOutput, npy};
 
 use super::submit;
@@ -69,12 +69,14 @@ async fn answer(
     let outcome = respond(app, id, caller, inbound, operation).await;
     let metrics = app.metrics();
     let status = StatusLabel {
-        status: if outcome.is_ok() { "ok" } else { "error" },
+        status: match &outcome {
+            Ok(_) => "ok",
+            Err(problem) if problem.status().is_client_error() => "rejected",
+            Err(_) => "error",
+        },
     };
     metrics.settle_requests.get_or_create(&status).inc();
-    metrics
-        .settle_latency
-        .observe(started.elapsed().as_secs_f64());
+    metrics.settle_latency.observe(started.elapsed());
     if operation == Operation::Diffusion {
         metrics.diffusion_requests.get_or_create(&status).inc();
     }
@@ -193,7 +195,7 @@ async fn compute(
         diffusion: request.wants_diffusion(),
     };
     let span = tracing::Span::current();
-    span.record("n", work.n).record("d", work.d);
+    span.record("N", work.n).record("D", work.d);
     let limited = caller.limits.window_units.is_some() || caller.limits.monthly_units.is_some();
     if limited && !app.estimates().has_room(&caller.key_id, request.units()) {
         // Refused before it costs anything; the charge below decides.
@@ -231,9 +233,7 @@ async fn compute(
         }
     }
     quota_headers::insert(&mut headers, &usage, app.engine().now());
-    if let Some(left) = usage.window.remaining().or(usage.month.remaining()) {
-        span.record("quota_remaining", left.get());
-    }
+    quota_headers::record(&usage);
     let body = render(output, id, usage, job.wants_npy).await?;
     Ok((headers, body).into_response())
 }
@@ -255,7 +255,8 @@ fn measure(app: &Gateway, work: &SyncWork, output: &RunOutput) {
     metrics.usage_nodes.inc_by(work.n as u64);
     metrics.usage_units.inc_by(work.n as u64 * work.d as u64);
     if let Some(ms) = output.answer.timings_ms.get("diffusion_gate_ms") {
-        metrics.diffusion_gate.observe(*ms);
+        metrics.diffusion_gate_ms.observe(*ms);
+        metrics.diffusion_gate.observe_ms(*ms);
     }
 }
 

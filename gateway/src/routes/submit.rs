@@ -66,8 +66,8 @@ pub async fn submit(
     kind: JobKind,
 ) -> Result<Response, Problem> {
     let span = tracing::Span::current();
-    span.record("n", body.parsed.request.n());
-    span.record("d", body.parsed.request.d());
+    span.record("N", body.parsed.request.n());
+    span.record("D", body.parsed.request.d());
     let submitted = accept(app, id, caller, body, kind).await?;
     accepted(app, caller, &submitted).await
 }
@@ -162,6 +162,7 @@ async fn accepted(
     };
     if let Some(usage) = usage {
         quota_headers::insert(&mut headers, &usage, app.engine().now());
+        quota_headers::record(&usage);
     }
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/jobs/{}", job.id)) {
         headers.insert(header::LOCATION, location);

@@ -51,6 +51,9 @@ pub struct Metadata {
     pub source: String,
     /// Version of the event's form.
     pub version: String,
+    /// W3C trace context of what the event tells of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
 }
 
 /// The envelope of every event.
@@ -87,7 +90,15 @@ impl Event {
             metadata: Metadata {
                 source: source.to_owned(),
                 version: "1".to_owned(),
+                traceparent: None,
             },
         }
+    }
+
+    /// The same as part of a trace.
+    #[must_use]
+    pub fn traced(mut self, traceparent: Option<&str>) -> Self {
+        self.metadata.traceparent = traceparent.map(str::to_owned);
+        self
     }
 }

@@ -12,12 +12,13 @@ use oscillink_domain::callback::{Attempted, Callback, CallbackStatus};
 use oscillink_domain::outbox::{OutboxEntry, undelivered_entry_id};
 use oscillink_domain::{Job, KeyStatus, Timestamp};
 use oscillink_ports::{Collection, DocKey, PortError, StoreExt, Write};
+use tracing::Instrument as _;
 
 pub use letters::RedeliverError;
 pub use message::PendingCallback;
 pub use secret::{CallbackSecret, SecretRotation};
 
-use crate::Engine;
+use crate::{Engine, TRACE};
 use crate::error::EngineError;
 use crate::finish::job_key;
 use crate::relay::CallbackTask;
@@ -94,6 +95,9 @@ impl Engine {
                 };
                 Ok((writes, recorded))
             })
+            .instrument(
+                tracing::info_span!(target: TRACE, "store record callback", otel.kind = "client"),
+            )
             .await?;
         Ok(recorded)
     }

@@ -6,8 +6,9 @@ use oscillink_domain::outbox::OutboxEntry;
 use oscillink_domain::quota::Meter;
 use oscillink_domain::{KeyId, LedgerRow, Limits, Sha256Hex, Tier, Units};
 use oscillink_ports::{Collection, DocKey, StoreExt, TxError, Write};
+use tracing::Instrument as _;
 
-use crate::Engine;
+use crate::{Engine, TRACE};
 use crate::error::{ChargeError, QuotaExceeded};
 use crate::finish::usage_event;
 use crate::usage::{UsageView, meter_in, meter_key};
@@ -76,13 +77,18 @@ impl Engine {
     ) -> Result<UsageView, ChargeError> {
         let shards = self.config().quota_shards.max(1);
         let preferred = (self.inner.ports.entropy.next_u64() % u64::from(shards)) as u32;
-        match self.charge_on(work, duration_ms, vec![preferred]).await {
-            Err(ChargeError::Quota(_)) if shards > 1 => {
-                self.charge_on(work, duration_ms, (0..shards).collect())
-                    .await
+        let charge = async {
+            match self.charge_on(work, duration_ms, vec![preferred]).await {
+                Err(ChargeError::Quota(_)) if shards > 1 => {
+                    self.charge_on(work, duration_ms, (0..shards).collect())
+                        .await
+                }
+                other => other,
             }
-            other => other,
-        }
+        };
+        charge
+            .instrument(tracing::info_span!(target: TRACE, "store charge", otel.kind = "client"))
+            .await
     }
 
     async fn charge_on(

@@ -125,6 +125,7 @@ impl Engine {
         now: Timestamp,
     ) -> Option<OutboxEntry> {
         let source = &self.config().source;
+        let traceparent = ended.traceparent.as_deref();
         let bus = &self.inner.ports.bus;
         let id = completion_id(ended);
         let mut events = Vec::new();
@@ -140,10 +141,11 @@ impl Engine {
             });
             let event_type = format!("job.{}", ended.status);
             let event = Event::new(id.clone(), &event_type, now, source, data);
-            events.push((Topic::JobEvents, event));
+            events.push((Topic::JobEvents, event.traced(traceparent)));
         }
         if let Some(row) = row.filter(|_| bus.may_be_heard(Topic::UsageEvents)) {
-            events.push((Topic::UsageEvents, usage_event(row, now, source)));
+            let event = usage_event(row, now, source).traced(traceparent);
+            events.push((Topic::UsageEvents, event));
         }
         let id = id.as_str().to_owned();
         (!events.is_empty()).then(|| OutboxEntry::publish(id, ended.key_id.as_str(), events, now))

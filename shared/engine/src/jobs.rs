@@ -139,6 +139,9 @@ impl Engine {
             })
             .await?;
         self.inner.outbox_changed.notify();
+        if let Some(CancelOutcome::Accepted(job)) = &outcome {
+            self.tell_end(job);
+        }
         Ok(outcome)
     }
 }

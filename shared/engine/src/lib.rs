@@ -13,6 +13,7 @@ mod checkpoint;
 mod config;
 mod content;
 mod dead_letters;
+mod ended;
 mod error;
 mod finish;
 mod jobs;
@@ -91,7 +92,12 @@ struct Inner {
     windows: window::Windows,
     /// Contents staged by this process.
     recent: recent::RecentContents,
+    /// Is told of every job that ends here.
+    ended: ended::Ended,
 }
+
+/// Target of the spans that a sampled trace has of the engine's work.
+const TRACE: &str = "oscillink::trace";
 
 impl Engine {
     /// An engine over `ports`.
@@ -104,6 +110,7 @@ impl Engine {
             virtual_time: Mutex::default(),
             outbox_changed: run::OutboxChanged::default(),
             windows: window::Windows::default(),
+            ended: ended::Ended::default(),
         };
         Self {
             inner: Arc::new(inner),

@@ -10,8 +10,9 @@ use oscillink_domain::{
     Job, JobId, JobKind, JobStatus, KeyId, Limits, QueueName, Sha256Hex, Tier, Timestamp, Units,
 };
 use oscillink_ports::{Collection, DocKey, PortError, Snapshot, StoreExt, TxError, Write};
+use tracing::Instrument as _;
 
-use crate::Engine;
+use crate::{Engine, TRACE};
 use crate::content::Staged;
 use crate::error::{QuotaExceeded, SubmitError};
 use crate::usage::{Periods, UsageView, meter_in, meter_key, slice_of};
@@ -95,7 +96,10 @@ impl Engine {
             .stage(&id, "payload", submission.payload.clone(), expires_at)
             .await?;
         let job = self.new_job(id, &submission, staged.reference.clone(), now, expires_at);
-        let outcome = self.accept(&submission, job, &staged, now).await;
+        let outcome = self
+            .accept(&submission, job, &staged, now)
+            .instrument(tracing::info_span!(target: TRACE, "store submit", otel.kind = "client"))
+            .await;
         if !matches!(&outcome, Ok(submitted) if !submitted.replayed) && !may_have_happened(&outcome)
         {
             // Best effort: the sweeper finds what this misses.

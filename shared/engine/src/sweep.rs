@@ -100,6 +100,12 @@ impl Engine {
                 Ok((writes, swept))
             })
             .await?;
+        match &swept {
+            Swept::Expired(job) | Swept::Retry(Retry::Final(job) | Retry::Cancelled(job)) => {
+                self.tell_end(job);
+            }
+            Swept::Leave | Swept::Redispatch(_) | Swept::Retry(Retry::At(..)) => {}
+        }
         Ok(swept)
     }
 

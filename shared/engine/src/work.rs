@@ -11,8 +11,9 @@ use oscillink_domain::job::{
 use oscillink_domain::outbox::OutboxEntry;
 use oscillink_domain::{Job, JobId, QueueName, Timestamp};
 use oscillink_ports::{Collection, DocKey, PortError, Snapshot, StoreExt, TxError, Write};
+use tracing::Instrument as _;
 
-use crate::Engine;
+use crate::{Engine, TRACE};
 use crate::error::EngineError;
 use crate::finish::{finish_reads, job_key};
 
@@ -22,6 +23,8 @@ use crate::finish::{finish_reads, job_key};
 pub struct Attempt {
     /// The job as claimed.
     pub job: Job,
+    /// W3C trace context of the work, which what follows from it continues.
+    pub traceparent: Option<String>,
 }
 
 /// What a task delivery leads to.
@@ -84,11 +87,15 @@ impl Engine {
                 Ok(match job.claim(now, lease_ms, &worker) {
                     Ok(job) => (
                         vec![Write::put(key.clone(), &job)?],
-                        Claim::Granted(Box::new(Attempt { job })),
+                        Claim::Granted(Box::new(Attempt {
+                            job,
+                            traceparent: None,
+                        })),
                     ),
                     Err(refused) => (Vec::new(), Claim::Refused(refused)),
                 })
             })
+            .instrument(tracing::info_span!(target: TRACE, "store claim", otel.kind = "client"))
             .await?;
         Ok(claim)
     }
@@ -173,11 +180,13 @@ impl Engine {
                     .map_err(Held::Stale)?;
                 let mut writes = engine.finish_writes(snapshot, &ended, duration_ms, now)?;
                 writes.extend(contents.iter().cloned());
-                Ok((writes, ()))
+                Ok((writes, ended))
             })
+            .instrument(tracing::info_span!(target: TRACE, "store complete", otel.kind = "client"))
             .await?;
-        if outcome.is_some() {
-            self.notify_ended(job);
+        if let Some(ended) = &outcome {
+            self.notify_ended(ended);
+            self.tell_end(ended);
         }
         Ok(outcome.is_some())
     }
@@ -263,8 +272,12 @@ impl Engine {
                     .retry_writes(snapshot, retry, now)
                     .map_err(TxError::Port)
             })
+            .instrument(tracing::info_span!(target: TRACE, "store end attempt", otel.kind = "client"))
             .await?;
         self.inner.outbox_changed.notify();
+        if let Some(job) = &outcome {
+            self.tell_end(job);
+        }
         Ok(outcome)
     }
 
@@ -301,12 +314,17 @@ impl Engine {
     ) -> Result<Option<T>, EngineError> {
         let engine = self.clone();
         let key = job_key(&attempt.job);
+        let traceparent = attempt.traceparent.clone();
         let outcome = self
             .store()
             .transaction(finish_reads(&attempt.job), move |snapshot| {
-                let job = snapshot
+                let mut job = snapshot
                     .get::<Job>(&key)?
                     .ok_or(TxError::Refused(Held::AlreadySo))?;
+                // Its events, its callback and its next attempt come from this work.
+                if traceparent.is_some() {
+                    job.traceparent.clone_from(&traceparent);
+                }
                 step(&engine, snapshot, &job)
             })
             .await;

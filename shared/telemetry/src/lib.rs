@@ -1,13 +1,24 @@
-//! Logs, metrics and the shutdown signal, shared by the services.
+//! Logs, traces, metrics and the shutdown signal, shared by the services.
+//!
+//! [`init`] puts the process's log lines and spans where [`Config`] says. Spans of the target
+//! [`TRACE`] exist only in sampled traces; spans that a trace can begin with are made by [`span`].
 
+mod config;
+mod context;
+pub mod http;
+mod init;
 mod logs;
-mod metrics;
+pub mod metrics;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod shutdown;
-mod store;
+pub mod span;
 
-pub use logs::{LogFormat, init_logs};
-pub use metrics::{
-    HttpLabels, KindStage, KindStatus, Metrics, QueueLabel, ResultLabel, StatusLabel,
-};
+pub use config::{Config, LogFormat, Sampler, TraceConfig};
+pub use context::{TraceParent, continue_trace, current_traceparent};
+pub use init::{Telemetry, init};
+pub use metrics::{Metrics, StoreTotals};
 pub use shutdown::{Shutdown, ShutdownHandle, on_signal};
-pub use store::StoreTotals;
+
+/// Target of spans that exist only in sampled traces and never in logs.
+pub const TRACE: &str = "oscillink::trace";

@@ -1,44 +1,31 @@
 //! Log output: JSON lines for collectors, human form on a terminal.
 
-use std::io::IsTerminal as _;
+mod cloud;
+mod human;
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, filter_fn};
+use tracing_subscriber::registry::LookupSpan;
 
-/// The form of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Human on a terminal, JSON otherwise.
-    Auto,
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Human,
+pub(crate) use cloud::Cloud;
+pub(crate) use human::human;
+
+use crate::TRACE;
+
+/// `layer` with the lines that `filter` lets through, and no spans that are for traces alone.
+pub(crate) fn only_logs<S, L>(layer: L, filter: &str) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    L: Layer<S> + Send + Sync,
+{
+    // The settings have checked it.
+    let wanted = EnvFilter::new(filter);
+    let logged = filter_fn(|metadata: &Metadata<'_>| metadata.target() != TRACE);
+    Box::new(layer.with_filter(wanted.and(logged)))
 }
 
-/// Sends logs to standard error, filtered by `filter` (the syntax of `RUST_LOG`).
-///
-/// # Errors
-/// A subscriber is set already.
-pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), TryInitError> {
-    let json = match format {
-        LogFormat::Json => true,
-        LogFormat::Human => false,
-        LogFormat::Auto => !std::io::stderr().is_terminal(),
-    };
-    let registry = tracing_subscriber::registry().with(EnvFilter::new(filter));
-    if json {
-        let layer = tracing_subscriber::fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_writer(std::io::stderr);
-        registry.with(layer).try_init()
-    } else {
-        let layer = tracing_subscriber::fmt::layer()
-            .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-            .with_target(false)
-            .with_writer(std::io::stderr);
-        registry.with(layer).try_init()
-    }
+/// Whether a span's field only tells the exporter of traces what kind of span it is.
+fn is_for_traces(name: &str) -> bool {
+    name.starts_with("otel.")
 }

@@ -1,113 +1,137 @@
-//! The metrics of all services, in Prometheus' text format. Label sets are bounded: no key, no job
-//! and no client-chosen text is ever a label.
+//! The metrics of all services. Label sets are bounded: no key, no job and no client-chosen text is
+//! ever a label.
+
+mod durations;
+mod labels;
+mod process;
+mod store;
+mod text;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::store::{StoreCollector, StoreTotals};
+pub use durations::Durations;
+pub use labels::{
+    HttpLabels, KindLabel, KindStage, KindStatus, LimitLabel, PeriodLabel, ProblemLabel,
+    QueueLabel, ResultLabel, RouteLabels, StatusLabel,
+};
+pub use store::StoreTotals;
+pub use text::media_type;
 
-/// Labels of HTTP server metrics.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct HttpLabels {
-    /// The request's method, of the known ones.
-    pub method: &'static str,
-    /// The matched route's pattern, never the path itself.
-    pub route: String,
-    /// The answer's status code.
-    pub status: u16,
+/// A value that rises and falls.
+pub type Gauge = gauge::Gauge;
+
+use process::ProcessCollector;
+use store::StoreCollector;
+
+/// Declares the metrics: the field's documentation is the metric's help.
+macro_rules! metrics {
+    ($( #[doc = $help:literal] $field:ident : $type:ty = $make:expr, $name:literal $($unit:ident)?; )+) => {
+        /// Every metric, registered. Cheap to clone.
+        #[derive(Clone)]
+        pub struct Metrics {
+            registry: Arc<Registry>,
+            $( #[doc = $help] pub $field: $type, )+
+        }
+
+        impl Metrics {
+            fn unregistered() -> Self {
+                Self { registry: Arc::default(), $( $field: $make, )+ }
+            }
+
+            fn register(&self, registry: &mut Registry) {
+                $( metrics!(@register registry, $name, $help, self.$field $(, $unit)?); )+
+            }
+        }
+    };
+    (@register $registry:ident, $name:literal, $help:literal, $metric:expr) => {
+        $registry.register($name, help($help), $metric.clone());
+    };
+    (@register $registry:ident, $name:literal, $help:literal, $metric:expr, $unit:ident) => {
+        $registry.register_with_unit($name, help($help), Unit::$unit, $metric.clone());
+    };
 }
 
-/// `status`: `ok` or `error`, or a status name.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct StatusLabel {
-    /// The outcome.
-    pub status: &'static str,
-}
-
-/// `result` of a webhook event.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct ResultLabel {
-    /// The outcome.
-    pub result: &'static str,
-}
-
-/// `queue`.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct QueueLabel {
-    /// The queue's name.
-    pub queue: &'static str,
-}
-
-/// `kind` and `status` of a job.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct KindStatus {
-    /// The job's kind.
-    pub kind: &'static str,
-    /// Its terminal status.
-    pub status: &'static str,
-}
-
-/// `kind` and `stage` of a job's computation.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct KindStage {
-    /// The job's kind.
-    pub kind: &'static str,
-    /// The stage, or `total`.
-    pub stage: &'static str,
-}
-
-/// Every metric, registered. Cheap to clone.
-#[derive(Clone)]
-pub struct Metrics {
-    registry: Arc<Registry>,
-    /// Synchronous settle requests by outcome.
-    pub settle_requests: Family<StatusLabel, Counter>,
-    /// Time to answer a synchronous settle request.
-    pub settle_latency: Histogram,
+metrics! {
+    /// Synchronous requests to compute, by outcome: ok, rejected (the client's doing) or error.
+    settle_requests: Family<StatusLabel, Counter> = Family::default(), "settle_requests";
+    /// Time to answer a synchronous request to compute.
+    settle_latency: Durations = Durations::default(), "settle_latency" Seconds;
     /// Rows processed.
-    pub usage_nodes: Counter,
-    /// N·D units processed.
-    pub usage_units: Counter,
-    /// Jobs waiting or running by queue.
-    pub queue_depth: Family<QueueLabel, Gauge>,
-    /// Age of the oldest job by queue.
-    pub queue_oldest_age: Family<QueueLabel, Gauge>,
+    usage_nodes: Counter = Counter::default(), "usage_nodes";
+    /// Node-dimension units (N·D) processed.
+    usage_units: Counter = Counter::default(), "usage_node_dim_units";
+    /// Jobs of a queue that have not ended.
+    queue_depth: Family<QueueLabel, Gauge> = Family::default(), "job_queue_depth";
+    /// Age of the oldest job of a queue that has not ended.
+    queue_oldest_age: Family<QueueLabel, Gauge> = Family::default(), "job_oldest_age" Seconds;
     /// Jobs ended.
-    pub jobs: Family<KindStatus, Counter>,
+    jobs: Family<KindStatus, Counter> = Family::default(), "jobs";
+    /// Jobs given up after their last attempt.
+    job_dead_letters: Family<KindLabel, Counter> = Family::default(), "job_dead_letters";
+    /// Time from a job's acceptance to its first claim by a worker.
+    job_wait: Family<QueueLabel, Durations> = Family::default(), "job_wait" Seconds;
     /// Time of a job's computation by stage.
-    pub job_duration: Family<KindStage, Histogram>,
-    /// Time to compute diffusion gates, ms.
-    pub diffusion_gate: Histogram,
-    /// Diffusion requests by outcome.
-    pub diffusion_requests: Family<StatusLabel, Counter>,
-    /// Stripe events by result.
-    pub stripe_events: Family<ResultLabel, Counter>,
-    /// Attempts to deliver callbacks by result.
-    pub callbacks: Family<ResultLabel, Counter>,
+    job_duration: Family<KindStage, Durations> = Family::default(), "job_duration" Seconds;
+    /// Jobs that this worker holds: reads, computes or writes.
+    worker_jobs: Gauge = Gauge::default(), "worker_jobs_running";
+    /// Jobs that this worker computes.
+    worker_computing: Gauge = Gauge::default(), "worker_jobs_computing";
+    /// Threads of this worker's compute pool.
+    worker_threads: Gauge = Gauge::default(), "worker_threads";
+    /// Time to compute diffusion gates, milliseconds.
+    diffusion_gate_ms: Histogram = Histogram::new(exponential_buckets(0.05, 2.0, 18)), "diffusion_gate_ms";
+    /// Time to compute diffusion gates.
+    diffusion_gate: Durations = Durations::default(), "diffusion_gate" Seconds;
+    /// Diffusion requests and jobs by outcome: ok, rejected or error.
+    diffusion_requests: Family<StatusLabel, Counter> = Family::default(), "diffusion_requests";
+    /// Stripe events received by what became of them.
+    stripe_events: Family<ResultLabel, Counter> = Family::default(), "stripe_webhook_events";
+    /// Attempts to deliver callbacks by what became of them.
+    callbacks: Family<ResultLabel, Counter> = Family::default(), "callbacks";
     /// Key look-ups answered from the cache.
-    pub key_cache_hits: Counter,
+    key_cache_hits: Counter = Counter::default(), "key_cache_hits";
     /// Key look-ups that went to the store.
-    pub key_cache_misses: Counter,
+    key_cache_misses: Counter = Counter::default(), "key_cache_misses";
+    /// Requests and jobs refused because a key's quota had no room.
+    quota_rejections: Family<PeriodLabel, Counter> = Family::default(), "quota_rejections";
+    /// Requests refused by a request limit.
+    rate_limit_rejections: Family<LimitLabel, Counter> = Family::default(), "rate_limit_rejections";
     /// Requests counted by this instance alone because Redis was away.
-    pub shared_limit_fallbacks: Counter,
-    /// HTTP requests.
-    pub http_requests: Family<HttpLabels, Counter>,
+    shared_limit_fallbacks: Counter = Counter::default(), "shared_limit_fallbacks";
+    /// Answers that are problem documents, by the problem's type.
+    problems: Family<ProblemLabel, Counter> = Family::default(), "problems";
+    /// HTTP requests answered.
+    http_requests: Family<HttpLabels, Counter> = Family::default(), "http_requests";
     /// Time to answer HTTP requests.
-    pub http_duration: Histogram,
+    http_duration: Family<RouteLabels, Durations> = Family::default(), "http_request_duration" Seconds;
     /// HTTP requests under way.
-    pub http_in_flight: Gauge,
+    http_in_flight: Gauge = Gauge::default(), "http_requests_in_flight";
 }
 
-fn seconds() -> Histogram {
-    Histogram::new(exponential_buckets(0.000_25, 2.0, 18))
+/// Spans on their way to the collector. The exporter is the process's, so its counters are too.
+pub(crate) struct Exports {
+    /// Spans recorded.
+    pub(crate) recorded: Counter,
+    /// Spans whose export was tried.
+    pub(crate) exported: Family<ResultLabel, Counter>,
+}
+
+pub(crate) static EXPORTS: LazyLock<Exports> = LazyLock::new(|| Exports {
+    recorded: Counter::default(),
+    exported: Family::default(),
+});
+
+/// A field's documentation as help: the registry adds the full stop.
+fn help(documentation: &str) -> &str {
+    documentation.trim().trim_end_matches('.')
 }
 
 impl Default for Metrics {
@@ -116,141 +140,61 @@ impl Default for Metrics {
     }
 }
 
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
 impl Metrics {
     /// Registers every metric.
     #[must_use]
     pub fn new() -> Self {
-        Self::over(Registry::with_prefix("oscillink"))
+        Self::over(Registry::default())
     }
 
     /// Like [`Self::new`], and those of an embedded store, which `read` gives at each scrape.
     #[must_use]
     pub fn with_store(read: impl Fn() -> StoreTotals + Send + Sync + 'static) -> Self {
-        let mut registry = Registry::with_prefix("oscillink");
-        registry.register_collector(Box::new(StoreCollector(Box::new(read))));
+        let mut registry = Registry::default();
+        registry
+            .sub_registry_with_prefix("oscillink")
+            .register_collector(Box::new(StoreCollector(Box::new(read))));
         Self::over(registry)
     }
 
-    fn over(registry: Registry) -> Self {
-        let mut metrics = Self {
-            registry: Arc::default(),
-            settle_requests: Family::default(),
-            settle_latency: seconds(),
-            usage_nodes: Counter::default(),
-            usage_units: Counter::default(),
-            queue_depth: Family::default(),
-            queue_oldest_age: Family::default(),
-            jobs: Family::default(),
-            job_duration: Family::new_with_constructor(seconds),
-            diffusion_gate: Histogram::new(exponential_buckets(0.05, 2.0, 18)),
-            diffusion_requests: Family::default(),
-            stripe_events: Family::default(),
-            callbacks: Family::default(),
-            key_cache_hits: Counter::default(),
-            key_cache_misses: Counter::default(),
-            shared_limit_fallbacks: Counter::default(),
-            http_requests: Family::default(),
-            http_duration: seconds(),
-            http_in_flight: Gauge::default(),
-        };
-        metrics.registry = Arc::new(metrics.register(registry));
+    fn over(mut registry: Registry) -> Self {
+        let mut metrics = Self::unregistered();
+        // Every program's process metrics have the same names.
+        registry.register_collector(Box::new(ProcessCollector));
+        let ours = registry.sub_registry_with_prefix("oscillink");
+        ours.register(
+            "build",
+            "The program",
+            Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        ours.register(
+            "trace_spans_recorded",
+            "Spans of sampled traces; those neither exported nor failed were dropped",
+            EXPORTS.recorded.clone(),
+        );
+        ours.register(
+            "trace_spans_exported",
+            "Spans whose export to the collector was tried",
+            EXPORTS.exported.clone(),
+        );
+        metrics.register(ours);
+        metrics.registry = Arc::new(registry);
         metrics
     }
 
-    fn register(&self, mut r: Registry) -> Registry {
-        r.register(
-            "settle_requests",
-            "Synchronous settle requests",
-            self.settle_requests.clone(),
-        );
-        r.register_with_unit(
-            "settle_latency",
-            "Time to answer a synchronous settle request",
-            Unit::Seconds,
-            self.settle_latency.clone(),
-        );
-        r.register("usage_nodes", "Rows processed", self.usage_nodes.clone());
-        r.register(
-            "usage_node_dim_units",
-            "Node-dimension units processed",
-            self.usage_units.clone(),
-        );
-        r.register(
-            "job_queue_depth",
-            "Jobs waiting or running",
-            self.queue_depth.clone(),
-        );
-        r.register_with_unit(
-            "job_oldest_age",
-            "Age of the oldest job",
-            Unit::Seconds,
-            self.queue_oldest_age.clone(),
-        );
-        r.register("jobs", "Jobs ended", self.jobs.clone());
-        r.register_with_unit(
-            "job_duration",
-            "Time of a job's computation",
-            Unit::Seconds,
-            self.job_duration.clone(),
-        );
-        r.register(
-            "diffusion_gate_ms",
-            "Time to compute diffusion gates, milliseconds",
-            self.diffusion_gate.clone(),
-        );
-        r.register(
-            "diffusion_requests",
-            "Diffusion requests",
-            self.diffusion_requests.clone(),
-        );
-        r.register(
-            "stripe_webhook_events",
-            "Stripe events received",
-            self.stripe_events.clone(),
-        );
-        r.register(
-            "callbacks",
-            "Attempts to deliver callbacks",
-            self.callbacks.clone(),
-        );
-        r.register(
-            "key_cache_hits",
-            "Key look-ups answered from the cache",
-            self.key_cache_hits.clone(),
-        );
-        r.register(
-            "key_cache_misses",
-            "Key look-ups that went to the store",
-            self.key_cache_misses.clone(),
-        );
-        r.register(
-            "shared_limit_fallbacks",
-            "Requests counted by this instance alone because Redis was away",
-            self.shared_limit_fallbacks.clone(),
-        );
-        r.register("http_requests", "HTTP requests", self.http_requests.clone());
-        r.register_with_unit(
-            "http_request_duration",
-            "Time to answer HTTP requests",
-            Unit::Seconds,
-            self.http_duration.clone(),
-        );
-        r.register(
-            "http_requests_in_flight",
-            "HTTP requests under way",
-            self.http_in_flight.clone(),
-        );
-        r
-    }
-
-    /// All metrics in OpenMetrics text (content type `application/openmetrics-text`).
+    /// All metrics as text: OpenMetrics, with exemplars, where `accept` asks for it, else Prometheus'
+    /// own form. [`media_type`] names which.
     ///
     /// # Errors
     /// Formatting failed.
-    pub fn encode(&self) -> Result<String, fmt::Error> {
-        let mut text = String::new();
-        encode(&mut text, &self.registry)?;
-        Ok(text)
+    pub fn encode(&self, accept: Option<&str>) -> Result<String, fmt::Error> {
+        text::encode(&self.registry, accept)
     }
 }
 
@@ -261,14 +205,12 @@ mod tests {
     #[test]
     fn names_are_the_documented_ones() {
         let metrics = Metrics::new();
+        let queue = QueueLabel { queue: "settle" };
         metrics
             .settle_requests
             .get_or_create(&StatusLabel { status: "ok" })
             .inc();
-        metrics
-            .queue_depth
-            .get_or_create(&QueueLabel { queue: "settle" })
-            .set(3);
+        metrics.queue_depth.get_or_create(&queue).set(3);
         metrics
             .jobs
             .get_or_create(&KindStatus {
@@ -276,23 +218,24 @@ mod tests {
                 status: "done",
             })
             .inc();
-        metrics
-            .queue_oldest_age
-            .get_or_create(&QueueLabel { queue: "settle" })
-            .set(1);
-        let text = metrics.encode().unwrap();
-        for line in [
-            "oscillink_settle_requests_total{status=\"ok\"} 1",
-            "oscillink_settle_latency_seconds_count 0",
-            "oscillink_usage_nodes_total 0",
-            "oscillink_usage_node_dim_units_total 0",
-            "oscillink_job_queue_depth{queue=\"settle\"} 3",
-            "oscillink_job_oldest_age_seconds{queue=\"settle\"} 1",
-            "oscillink_jobs_total{kind=\"settle\",status=\"done\"} 1",
-            "oscillink_diffusion_gate_ms_count 0",
-            "oscillink_key_cache_hits_total 0",
-        ] {
-            assert!(text.contains(line), "missing {line} in\n{text}");
+        metrics.queue_oldest_age.get_or_create(&queue).set(1);
+        for accept in [None, Some("application/openmetrics-text; version=1.0.0")] {
+            let text = metrics.encode(accept).unwrap();
+            for line in [
+                "oscillink_settle_requests_total{status=\"ok\"} 1",
+                "oscillink_settle_latency_seconds_count 0",
+                "oscillink_usage_nodes_total 0",
+                "oscillink_usage_node_dim_units_total 0",
+                "oscillink_job_queue_depth{queue=\"settle\"} 3",
+                "oscillink_job_oldest_age_seconds{queue=\"settle\"} 1",
+                "oscillink_jobs_total{kind=\"settle\",status=\"done\"} 1",
+                "oscillink_diffusion_gate_ms_count 0",
+                "oscillink_diffusion_gate_seconds_count 0",
+                "oscillink_key_cache_hits_total 0",
+                "oscillink_build_info{version=",
+            ] {
+                assert!(text.contains(line), "missing {line} in\n{text}");
+            }
         }
     }
 }

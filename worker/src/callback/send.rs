@@ -8,8 +8,11 @@ use std::time::Duration;
 use oscillink_domain::Timestamp;
 use oscillink_domain::callback::Attempted;
 use oscillink_engine::PendingCallback;
+use oscillink_telemetry::{TRACE, current_traceparent};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Url, redirect};
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use super::config::CallbackConfig;
 use super::resolve::{NotPublic, PublicOnly};
@@ -52,6 +55,35 @@ impl Sender {
                 return failed(None, "the sender is not able to send".to_owned());
             }
         };
+        let span = tracing::info_span!(
+            target: TRACE,
+            "POST",
+            otel.kind = "client",
+            otel.status_code = Empty,
+            http.request.method = "POST",
+            http.response.status_code = Empty,
+            server.address = url.host_str(),
+        );
+        let attempted = self
+            .post(client, url, callback, now)
+            .instrument(span.clone())
+            .await;
+        if let Some(status) = attempted.status {
+            span.record("http.response.status_code", status);
+        }
+        if attempted.error.is_some() {
+            span.record("otel.status_code", "error");
+        }
+        attempted
+    }
+
+    async fn post(
+        &self,
+        client: &Client,
+        url: Url,
+        callback: &PendingCallback,
+        now: Timestamp,
+    ) -> Attempted {
         let (timestamp, signature) = callback.signature(now);
         let mut request = client
             .post(url)
@@ -60,7 +92,7 @@ impl Sender {
             .header("webhook-timestamp", timestamp)
             .header("webhook-signature", signature)
             .body(callback.body.clone());
-        if let Some(traceparent) = &callback.traceparent {
+        if let Some(traceparent) = current_traceparent(callback.traceparent.as_deref()) {
             request = request.header("traceparent", traceparent);
         }
         match request.send().await {
