@@ -20,7 +20,7 @@ SIZES ?=
 # The server that the client's tests start: one that is there, or the checks' own.
 SERVER = $(abspath $(or $(OSCILLINK_BIN),$(or $(CARGO_TARGET_DIR),target)/debug/oscillink))
 
-.PHONY: python python-server test-python fuzz-api demo test test-stripe check lint fmt bench bench-compare bench-jobs bench-webhook load doc test-cloud cloud-build cloud-local cloud-stories
+.PHONY: python python-server test-python fuzz-api demo test test-stripe check lint fmt bench bench-compare bench-jobs bench-telemetry bench-webhook load doc test-cloud cloud-build cloud-local cloud-stories
 
 demo: ## the whole service on real embeddings, start to finish
 	$(CARGO) run --profile demo --locked --no-default-features -- demo
@@ -81,7 +81,8 @@ cloud-build:
 cloud-local: cloud-build ## a deployment rehearsed on this machine with emulators, and the demo through it
 	$(CLOUD_LOCAL)
 
-cloud-stories: cloud-build ## the rehearsed deployment under crashes, and the end-to-end stories against it
+cloud-stories: cloud-build ## one trace through the rehearsed deployment, the deployment under crashes, and the end-to-end stories against it
+	$(CLOUD_LOCAL) --if-installed --traces
 	$(CLOUD_LOCAL) --if-installed --chaos
 	$(CLOUD_LOCAL) --if-installed -- $(CARGO) test $(ALL) --test it -- anywhere::
 
@@ -99,6 +100,9 @@ $(BENCH_DIR)/ready: bench/requirements.txt
 
 bench-jobs: ## durable throughput of the all-in-one server
 	$(CARGO) bench --package oscillink --bench jobs --locked
+
+bench-telemetry: ## what logs and traces cost a synchronous request
+	$(CARGO) bench --package oscillink --bench telemetry --locked
 
 bench-webhook: ## billing events accepted by the all-in-one server, each durable before its 200
 	$(CARGO) bench --package oscillink --bench webhook --locked

@@ -30,7 +30,18 @@ impl Drop for Server {
 
 impl Server {
     /// Starts with an empty folder and these variables.
+    #[allow(dead_code, reason = "not every benchmark does")]
     pub fn start(variables: &[(&str, &str)]) -> Self {
+        Self::start_printing(variables, Stdio::inherit())
+    }
+
+    /// The same with its log lines thrown away, once they are written.
+    #[allow(dead_code, reason = "not every benchmark does")]
+    pub fn start_quiet(variables: &[(&str, &str)]) -> Self {
+        Self::start_printing(variables, Stdio::null())
+    }
+
+    fn start_printing(variables: &[(&str, &str)], stderr: Stdio) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut child = Command::new(env!("CARGO_BIN_EXE_oscillink"))
             .args(["serve", "--port", "0", "--json"])
@@ -38,6 +49,7 @@ impl Server {
             .env("RUST_LOG", "warn")
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .expect("the server starts");
         let mut line = String::new();

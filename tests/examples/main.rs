@@ -1,7 +1,7 @@
 //! The examples of the documents run as they stand, and other languages check what we sign.
 //!
 //! That takes other programs. Where one is missing its tests show as ignored, with the reason;
-//! `OSCILLINK_REQUIRE_PYTHON=1` and `OSCILLINK_REQUIRE_NODE=1` make its absence a failure.
+//! `OSCILLINK_REQUIRE_PYTHON=1`, `…_NODE=1` and `…_PROMETHEUS=1` make its absence a failure.
 //! `OSCILLINK_PYTHON` names an interpreter that has the Python client (`make python` makes one).
 
 #![allow(
@@ -11,6 +11,7 @@
 
 mod documents;
 mod programs;
+mod scrape;
 mod signatures;
 #[allow(dead_code, reason = "the stories use the rest of it")]
 #[path = "../it/support.rs"]
@@ -19,7 +20,7 @@ mod support;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
-use programs::{NODE, PYTHON, PYTHON_CLIENT, SHELL, needs};
+use programs::{NODE, PROMTOOL, PYTHON, PYTHON_CLIENT, SHELL, needs};
 
 fn main() -> ExitCode {
     let trials: Vec<Trial> = vec![
@@ -40,6 +41,11 @@ fn main() -> ExitCode {
             &PYTHON,
             "python_recomputes_the_chain_of_the_ledger",
             signatures::ledger,
+        ),
+        needs(
+            &PROMTOOL,
+            "promtool_finds_nothing_wrong_with_the_metrics",
+            scrape::lint,
         ),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()

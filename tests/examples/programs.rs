@@ -43,6 +43,18 @@ pub const NODE: Program = Program {
     required_by: "OSCILLINK_REQUIRE_NODE",
 };
 
+/// Prometheus' own checks.
+pub const PROMTOOL: Program = Program {
+    command: promtool,
+    probe: &["--version"],
+    required_by: "OSCILLINK_REQUIRE_PROMETHEUS",
+};
+
+/// The `promtool` to use.
+pub fn promtool() -> String {
+    env::var("OSCILLINK_PROMTOOL").unwrap_or_else(|_| "promtool".to_owned())
+}
+
 /// The interpreter to use.
 pub fn python() -> String {
     env::var("OSCILLINK_PYTHON").unwrap_or_else(|_| "python3".to_owned())

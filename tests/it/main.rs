@@ -24,6 +24,12 @@ mod documents;
 mod first_minute;
 mod golden;
 mod http;
+mod logs;
+mod metrics;
+mod receiver;
 mod restart;
+mod secrets;
 mod snapshots;
 mod support;
+#[cfg(feature = "otlp")]
+mod traces;

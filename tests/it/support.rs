@@ -20,6 +20,8 @@ pub fn oscillink() -> Command {
         if text.starts_with("OSCILLINK_")
             || text.starts_with("RECEIPT_")
             || text.starts_with("STRIPE_")
+            || text.starts_with("OTEL_")
+            || text == "RUST_LOG"
             || text == "PORT"
         {
             command.env_remove(&name);
@@ -107,8 +109,27 @@ impl Server {
         server
     }
 
+    /// Starts with an empty folder, and has everything that it prints written to `log`.
+    pub fn start_logged(log: &Path, variables: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        let log = fs::File::create(log).unwrap();
+        let output = (log.try_clone().unwrap().into(), log.into());
+        let mut server = Self::start_printing(&path, variables, output);
+        server._owned = Some(dir);
+        server
+    }
+
     /// Starts in a folder that outlives the server.
     pub fn start_in(dir: &Path, variables: &[(&str, &str)]) -> Self {
+        Self::start_printing(dir, variables, (Stdio::null(), Stdio::inherit()))
+    }
+
+    fn start_printing(
+        dir: &Path,
+        variables: &[(&str, &str)],
+        (stdout, stderr): (Stdio, Stdio),
+    ) -> Self {
         fs::create_dir_all(dir).unwrap();
         let ready_file = dir.join("ready.json");
         let _ = fs::remove_file(&ready_file);
@@ -118,7 +139,8 @@ impl Server {
             .env("OSCILLINK_DATA_DIR", dir)
             .env("OSCILLINK_LOG", "warn")
             .envs(variables.iter().copied())
-            .stdout(Stdio::null())
+            .stdout(stdout)
+            .stderr(stderr)
             .spawn()
             .unwrap();
         let ready: Value = eventually("the server's start", || {

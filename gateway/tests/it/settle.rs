@@ -227,7 +227,7 @@ async fn metrics_count_the_work() {
     let text = String::from_utf8(house.get(&key, "/metrics").await.body).unwrap();
     for line in [
         r#"oscillink_settle_requests_total{status="ok"} 1"#,
-        r#"oscillink_settle_requests_total{status="error"} 1"#,
+        r#"oscillink_settle_requests_total{status="rejected"} 1"#,
         r#"oscillink_diffusion_requests_total{status="ok"} 1"#,
         "oscillink_settle_latency_seconds_count 2",
         "oscillink_diffusion_gate_ms_count 1",

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "rehearsal")]
 pub mod chaos;
+#[cfg(feature = "collector")]
+pub mod collector;
 pub mod emulator;
 pub mod http;
 #[cfg(feature = "servers")]
@@ -12,6 +14,8 @@ pub mod rehearsal;
 mod serving;
 #[cfg(feature = "servers")]
 pub mod tasks;
+#[cfg(feature = "rehearsal")]
+pub mod traces;
 
 pub use emulator::{Emulator, Trouble, required};
 #[cfg(feature = "servers")]

@@ -18,10 +18,10 @@ pub use letters::RedeliverError;
 pub use message::PendingCallback;
 pub use secret::{CallbackSecret, SecretRotation};
 
-use crate::{Engine, TRACE};
 use crate::error::EngineError;
 use crate::finish::job_key;
 use crate::relay::CallbackTask;
+use crate::{Engine, TRACE};
 
 /// What became of a recorded attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,10 +8,10 @@ use oscillink_domain::{KeyId, LedgerRow, Limits, Sha256Hex, Tier, Units};
 use oscillink_ports::{Collection, DocKey, StoreExt, TxError, Write};
 use tracing::Instrument as _;
 
-use crate::{Engine, TRACE};
 use crate::error::{ChargeError, QuotaExceeded};
 use crate::finish::usage_event;
 use crate::usage::{UsageView, meter_in, meter_key};
+use crate::{Engine, TRACE};
 
 /// A piece of synchronous work.
 #[derive(Clone, Debug)]

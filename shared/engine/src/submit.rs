@@ -12,10 +12,10 @@ use oscillink_domain::{
 use oscillink_ports::{Collection, DocKey, PortError, Snapshot, StoreExt, TxError, Write};
 use tracing::Instrument as _;
 
-use crate::{Engine, TRACE};
 use crate::content::Staged;
 use crate::error::{QuotaExceeded, SubmitError};
 use crate::usage::{Periods, UsageView, meter_in, meter_key, slice_of};
+use crate::{Engine, TRACE};
 
 /// The caller's `Idempotency-Key` and what it was sent with.
 #[derive(Clone, Debug)]

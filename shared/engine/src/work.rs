@@ -13,9 +13,9 @@ use oscillink_domain::{Job, JobId, QueueName, Timestamp};
 use oscillink_ports::{Collection, DocKey, PortError, Snapshot, StoreExt, TxError, Write};
 use tracing::Instrument as _;
 
-use crate::{Engine, TRACE};
 use crate::error::EngineError;
 use crate::finish::{finish_reads, job_key};
+use crate::{Engine, TRACE};
 
 /// The right to work on a job: the record as claimed. Valid until its lease ends or another
 /// generation begins; every write checks that.
@@ -272,7 +272,9 @@ impl Engine {
                     .retry_writes(snapshot, retry, now)
                     .map_err(TxError::Port)
             })
-            .instrument(tracing::info_span!(target: TRACE, "store end attempt", otel.kind = "client"))
+            .instrument(
+                tracing::info_span!(target: TRACE, "store end attempt", otel.kind = "client"),
+            )
             .await?;
         self.inner.outbox_changed.notify();
         if let Some(job) = &outcome {

@@ -222,7 +222,10 @@ mod tests {
         let on = with(&[COLLECTOR]).unwrap().traces.unwrap();
         assert_eq!(on.service_name, "oscillink");
         assert!(on.sampler.parent_based && on.sampler.ratio < 1.0);
-        for off in [("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none")] {
+        for off in [
+            ("OTEL_SDK_DISABLED", "true"),
+            ("OTEL_TRACES_EXPORTER", "none"),
+        ] {
             assert!(with(&[COLLECTOR, off]).unwrap().traces.is_none());
         }
         let all = with(&[COLLECTOR, ("OTEL_TRACES_SAMPLER", "always_on")]);

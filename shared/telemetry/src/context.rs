@@ -43,7 +43,11 @@ impl fmt::Display for TraceParent {
             span_id,
             sampled,
         } = self;
-        write!(f, "00-{trace_id:032x}-{span_id:016x}-{:02x}", u8::from(*sampled))
+        write!(
+            f,
+            "00-{trace_id:032x}-{span_id:016x}-{:02x}",
+            u8::from(*sampled)
+        )
     }
 }
 

@@ -8,10 +8,12 @@ mod store;
 mod text;
 
 use std::fmt;
+use std::hash::Hash;
 use std::sync::{Arc, LazyLock};
 
+use oscillink_domain::{JobKind, JobStatus, QueueName};
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
@@ -134,6 +136,15 @@ fn help(documentation: &str) -> &str {
     documentation.trim().trim_end_matches('.')
 }
 
+/// Makes a series.
+fn begin<L, M, C>(family: &Family<L, M, C>, labels: L)
+where
+    L: Clone + Hash + Eq,
+    C: MetricConstructor<M>,
+{
+    drop(family.get_or_create(&labels));
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -184,8 +195,51 @@ impl Metrics {
             EXPORTS.exported.clone(),
         );
         metrics.register(ours);
+        metrics.begin_at_zero();
         metrics.registry = Arc::new(registry);
         metrics
+    }
+
+    /// Makes the series whose labels are known before anything happens: what has not been counted yet
+    /// is zero, and not missing, for whoever asks how much it grew.
+    fn begin_at_zero(&self) {
+        for status in ["ok", "rejected", "error"] {
+            let label = StatusLabel { status };
+            begin(&self.settle_requests, label.clone());
+            begin(&self.diffusion_requests, label);
+        }
+        for queue in QueueName::ALL.iter().map(|queue| queue.as_str()) {
+            let label = QueueLabel { queue };
+            begin(&self.queue_depth, label.clone());
+            begin(&self.queue_oldest_age, label.clone());
+            if queue != QueueName::Callback.as_str() {
+                begin(&self.job_wait, label);
+            }
+        }
+        for kind in JobKind::ALL.iter().map(|kind| kind.as_str()) {
+            begin(&self.job_dead_letters, KindLabel { kind });
+            let statuses = JobStatus::ALL.iter().filter(|status| status.is_terminal());
+            for status in statuses.map(|status| status.as_str()) {
+                begin(&self.jobs, KindStatus { kind, status });
+            }
+            let stage = "total";
+            begin(&self.job_duration, KindStage { kind, stage });
+        }
+        for result in ["processed", "ignored", "failed", "bad_signature"] {
+            begin(&self.stripe_events, ResultLabel { result });
+        }
+        for result in ["delivered", "failed", "undelivered"] {
+            begin(&self.callbacks, ResultLabel { result });
+        }
+        for result in ["ok", "failed"] {
+            begin(&EXPORTS.exported, ResultLabel { result });
+        }
+        for period in ["window", "month"] {
+            begin(&self.quota_rejections, PeriodLabel { period });
+        }
+        for limit in ["address", "global"] {
+            begin(&self.rate_limit_rejections, LimitLabel { limit });
+        }
     }
 
     /// All metrics as text: OpenMetrics, with exemplars, where `accept` asks for it, else Prometheus'

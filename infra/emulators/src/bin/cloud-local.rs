@@ -10,10 +10,11 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use oscillink_emulators::chaos::{VARIABLES, begin_anew, storm};
+use oscillink_emulators::collector::Collector;
 use oscillink_emulators::rehearsal::{
     ADMIN_SECRET, KEY, RECEIPT_SECRET, Rehearsal, WEBHOOK_SECRET,
 };
-use oscillink_emulators::{Trouble, required};
+use oscillink_emulators::{Trouble, required, traces};
 use tokio::process::Command;
 
 /// Rehearses a deployment on this machine.
@@ -28,6 +29,9 @@ struct Args {
     /// Crash each service in turn under load and check the books, instead of running a command
     #[arg(long, conflicts_with_all = ["serve", "command"])]
     chaos: bool,
+    /// Follow one trace through the services, instead of running a command
+    #[arg(long, conflicts_with_all = ["serve", "chaos", "command"])]
+    traces: bool,
     /// Rounds of crashes
     #[arg(long, default_value_t = 2)]
     rounds: usize,
@@ -44,9 +48,11 @@ async fn main() -> Result<ExitCode> {
     let args = Args::parse();
     say("starting emulators and services");
     let variables = args.chaos.then_some(VARIABLES).into_iter().flatten();
-    let variables: Vec<_> = variables
+    let mut variables: Vec<_> = variables
         .map(|(name, value)| (name, value.to_owned()))
         .collect();
+    let collector = args.traces.then(Collector::start).transpose()?;
+    variables.extend(collector.iter().flat_map(traces::variables));
     let mut rehearsal = match Rehearsal::start(&args.program, &variables).await {
         Err(error) if args.if_installed && !required() && is_missing(&error) => {
             say(&format!("ignored: {error}"));
@@ -61,6 +67,12 @@ async fn main() -> Result<ExitCode> {
         "gateway at {} (X-API-Key: {KEY})",
         rehearsal.url()
     ));
+    if let Some(collector) = &collector {
+        let spans = traces::follow(&rehearsal, collector).await?;
+        say(&format!("one trace of {spans} spans through all services"));
+        rehearsal.stop().await?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if args.chaos {
         let outcome = storm(&mut rehearsal, args.rounds).await?;
         say(&format!(

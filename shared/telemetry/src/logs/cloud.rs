@@ -259,7 +259,9 @@ mod tests {
         let subscriber = tracing_subscriber::registry().with(cloud);
         tracing::subscriber::with_default(subscriber, events);
         let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-        text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+        text.lines()
+            .map(|l| serde_json::from_str(l).unwrap())
+            .collect()
     }
 
     const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -296,8 +298,14 @@ mod tests {
         assert_eq!(within["error"], "quote \" and\nline");
         assert_eq!(within["http.route"], "/v1/settle");
         assert_eq!(answered["severity"], "INFO");
-        assert!(answered["time"].as_str().unwrap().ends_with('Z'), "{answered}");
-        assert_eq!((&answered["N"], &answered["request_id"]), (&json!(80), &json!("req_1")));
+        assert!(
+            answered["time"].as_str().unwrap().ends_with('Z'),
+            "{answered}"
+        );
+        assert_eq!(
+            (&answered["N"], &answered["request_id"]),
+            (&json!(80), &json!("req_1"))
+        );
         assert_eq!(
             answered["httpRequest"],
             json!({"requestMethod": "POST", "requestUrl": "/v1/settle", "status": 200, "latency": "0.001500s"})
@@ -307,12 +315,23 @@ mod tests {
             answered["logging.googleapis.com/trace"],
             format!("projects/p/traces/{TRACE_ID}")
         );
-        assert_eq!(answered["logging.googleapis.com/spanId"], "00f067aa0ba902b7");
+        assert_eq!(
+            answered["logging.googleapis.com/spanId"],
+            "00f067aa0ba902b7"
+        );
         assert_eq!(answered["logging.googleapis.com/trace_sampled"], true);
-        for absent in ["otel.kind", "traceparent", "http.route", "http.response.status_code"] {
+        for absent in [
+            "otel.kind",
+            "traceparent",
+            "http.route",
+            "http.response.status_code",
+        ] {
             assert!(answered.get(absent).is_none(), "{absent} in {answered}");
         }
-        assert_eq!((&outside["severity"], &outside["N"]), (&json!("ERROR"), &json!(3)));
+        assert_eq!(
+            (&outside["severity"], &outside["N"]),
+            (&json!("ERROR"), &json!(3))
+        );
         assert!(outside.get("logging.googleapis.com/trace").is_none());
     }
 

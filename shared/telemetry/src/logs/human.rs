@@ -63,7 +63,9 @@ impl Line<'_> {
 
 impl Visit for Line<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.outcome = self.outcome.and(self.write(field, format_args!("{value:?}")));
+        self.outcome = self
+            .outcome
+            .and(self.write(field, format_args!("{value:?}")));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {

@@ -75,7 +75,12 @@ impl Collector for ProcessCollector {
                 figures.resident_bytes,
             ),
             ("process_threads", "Threads", None, figures.threads),
-            ("process_open_fds", "Open file descriptors", None, figures.open_files),
+            (
+                "process_open_fds",
+                "Open file descriptors",
+                None,
+                figures.open_files,
+            ),
         ];
         for (name, help, unit, value) in gauges {
             let gauge = ConstGauge::new(value);
