@@ -198,7 +198,7 @@ fn full_run(log: &Path, more: &[(&str, &str)]) -> (Vec<(String, String)>, String
     let variables = [
         ("OSCILLINK_LOG", "trace"),
         ("OSCILLINK_API_KEYS", SEEDED),
-        ("OSCILLINK_KEY_TIERS", &format!("{SEEDED}:enterprise")),
+        ("OSCILLINK_KEY_TIERS", &format!("{SEEDED}:pro")),
         ("OSCILLINK_ADMIN_SECRET", ADMIN),
         ("RECEIPT_HMAC_SECRET", RECEIPT),
         ("OSCILLINK_CALLBACK_SECRET", CALLBACK),

@@ -70,9 +70,9 @@ metrics! {
     usage_nodes: Counter = Counter::default(), "usage_nodes";
     /// Node-dimension units (N·D) processed.
     usage_units: Counter = Counter::default(), "usage_node_dim_units";
-    /// Jobs of a queue that have not ended.
+    /// Jobs of a queue that have not ended; of callbacks their tasks.
     queue_depth: Family<QueueLabel, Gauge> = Family::default(), "job_queue_depth";
-    /// Age of the oldest job of a queue that has not ended.
+    /// Age of the oldest of them.
     queue_oldest_age: Family<QueueLabel, Gauge> = Family::default(), "job_oldest_age" Seconds;
     /// Jobs ended.
     jobs: Family<KindStatus, Counter> = Family::default(), "jobs";
