@@ -30,7 +30,7 @@ const URL_QUERY: &str = "url-token-CowJumping";
 const IDEMPOTENCY: &str = "idempotency-key-TellerOfTales";
 
 /// Numbers of a payload that nothing else would print.
-const NUMBERS: [f32; 4] = [0.718_281_8, -0.577_215_7, 0.693_147_2, -0.301_03];
+const NUMBERS: [f32; 4] = [0.813_574_2, -0.579_135_7, 0.691_357_9, -0.135_792_5];
 
 struct Run {
     server: Server,
@@ -235,10 +235,8 @@ fn full_run(log: &Path, more: &[(&str, &str)]) -> (Vec<(String, String)>, String
         run.keep(what, secret);
     }
     for number in NUMBERS {
-        run.keep(
-            "a payload's number",
-            number.to_string().trim_start_matches('-'),
-        );
+        // Whatever the precision, these digits are the same.
+        run.keep("a payload's number", &number.abs().to_string()[..7]);
     }
     run.keys();
     run.payloads();
