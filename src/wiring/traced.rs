@@ -95,6 +95,10 @@ impl Bus for TracedBus {
         self.0.publish(topic, ordering_key, event).await
     }
 
+    fn may_be_heard(&self, topic: Topic) -> bool {
+        self.0.may_be_heard(topic)
+    }
+
     async fn publish_all(&self, publications: &[Publication]) -> Vec<Result<(), PortError>> {
         let sampled = |publication: &Publication| {
             is_sampled(publication.event.metadata.traceparent.as_deref())

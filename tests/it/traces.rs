@@ -65,8 +65,6 @@ fn a_job_is_one_trace_from_the_client_to_the_callback() {
         ("store claim", "client", "process settle"),
         ("compute", "internal", "process settle"),
         ("store complete", "client", "process settle"),
-        ("send job-events", "producer", "process settle"),
-        ("send usage-events", "producer", "process settle"),
         ("send callback", "producer", "process settle"),
         ("process callback", "consumer", "send callback"),
         ("POST", "client", "process callback"),
