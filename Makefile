@@ -20,7 +20,7 @@ SIZES ?=
 # The server that the client's tests start: one that is there, or the checks' own.
 SERVER = $(abspath $(or $(OSCILLINK_BIN),$(or $(CARGO_TARGET_DIR),target)/debug/oscillink))
 
-.PHONY: python python-server test-python fuzz-api demo test test-stripe check lint fmt bench bench-compare bench-jobs bench-telemetry bench-webhook load doc test-cloud cloud-build cloud-local cloud-stories
+.PHONY: python python-server test-python fuzz-api demo test test-stripe check lint fmt bench bench-compare bench-jobs bench-telemetry bench-webhook load chaos doc test-cloud cloud-build cloud-local cloud-stories
 
 demo: ## the whole service on real embeddings, start to finish
 	$(CARGO) run --profile demo --locked --no-default-features -- demo
@@ -112,6 +112,9 @@ load: ## the standard mixed load against the all-in-one server, 60 s; report in 
 	mkdir -p target/load
 	target/release/oscillink-load run load-tests/scenarios/standard.toml --serve target/release/oscillink \
 		--json target/load/standard.json --csv target/load/standard.csv --html target/load/standard.html
+
+chaos: cloud-build ## failures under load: the rehearsed deployment and the all-in-one server; reports in target/chaos
+	load-tests/chaos.sh $(CLOUD_DIR)/cloud-local $(CLOUD_DIR)/oscillink $(CLOUD_DIR)/oscillink-load target/chaos
 
 doc: ## documentation of every crate, warnings are errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked

@@ -31,8 +31,8 @@ pub struct Stage {
 /// Where a process id comes from.
 #[derive(Debug, Clone)]
 pub enum ProcessId {
-    /// It is known.
-    Known(u32),
+    /// It is known; negative: of a process group.
+    Known(i32),
     /// It is in a file.
     InFile(PathBuf),
 }
@@ -147,7 +147,7 @@ impl Stage {
         ))
     }
 
-    fn pid(&self, process: &str) -> anyhow::Result<u32> {
+    fn pid(&self, process: &str) -> anyhow::Result<i32> {
         if process == "server" && self.server.is_some() {
             return self.with_server(Server::pid);
         }
@@ -189,7 +189,7 @@ impl Stage {
     }
 }
 
-async fn throttle(pid: u32, length: Duration, share: f64) -> anyhow::Result<()> {
+async fn throttle(pid: i32, length: Duration, share: f64) -> anyhow::Result<()> {
     let end = Instant::now() + length;
     while Instant::now() < end {
         signal(pid, Signal::STOP)?;

@@ -108,7 +108,7 @@ pub struct Run {
         hide_env_values = true
     )]
     pub stripe_secret: Option<String>,
-    /// A process that chaos may disturb, by its id or by a file that holds it
+    /// A process that chaos may disturb, by its id or by a file that holds it; with a minus sign its group
     #[arg(long = "process", value_name = "NAME=PID|NAME=@FILE", value_parser = process)]
     pub processes: Vec<(String, ProcessId)>,
     /// A command that chaos may run

@@ -87,6 +87,12 @@ impl Emulator {
         self.answered()
     }
 
+    /// Its process group.
+    #[must_use]
+    pub fn group(&self) -> u32 {
+        self.guard.id()
+    }
+
     /// Stops it in its tracks (SIGSTOP): connections stay, nothing is answered.
     ///
     /// # Errors
@@ -105,7 +111,7 @@ impl Emulator {
 
     /// Signals the guard's process group.
     fn signal(&self, signal: &str) -> Result<(), Trouble> {
-        let group = format!("-{}", self.guard.id());
+        let group = format!("-{}", self.group());
         let sent = Command::new("kill").args([signal, "--", &group]).status();
         match sent {
             Ok(status) if status.success() => Ok(()),

@@ -1,5 +1,7 @@
 //! A deployment on this machine: emulators, and each service as a process of its own.
 
+mod supervise;
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -32,14 +34,23 @@ pub struct Service {
     pub name: &'static str,
     role: &'static str,
     port: u16,
-    variables: Vec<(&'static str, String)>,
+    variables: Vec<(String, String)>,
     child: Child,
+}
+
+/// Further variables of the deployment's processes.
+#[derive(Default)]
+pub struct Variables {
+    /// For every service.
+    pub all: Vec<(String, String)>,
+    /// For the worker pools.
+    pub workers: Vec<(String, String)>,
 }
 
 /// The deployment.
 pub struct Rehearsal {
     program: PathBuf,
-    shared: Vec<(&'static str, String)>,
+    shared: Vec<(String, String)>,
     services: Vec<Service>,
     gateway: String,
     billing: String,
@@ -50,12 +61,11 @@ pub struct Rehearsal {
 }
 
 impl Rehearsal {
-    /// Starts emulators and services of `program`, built with the `gcp` feature. `more` are further
-    /// variables for every service.
+    /// Starts emulators and services of `program`, built with the `gcp` feature.
     ///
     /// # Errors
     /// An emulator is missing or a service does not start.
-    pub async fn start(program: &Path, more: &[(&'static str, String)]) -> Result<Self> {
+    pub async fn start(program: &Path, more: Variables) -> Result<Self> {
         let (firestore, pubsub) = tokio::task::spawn_blocking(|| {
             // Both take seconds to start; neither needs the other.
             std::thread::scope(|scope| {
@@ -70,7 +80,7 @@ impl Rehearsal {
         let objects = ObjectServer::start().await?;
         let [gateway, settle, diffusion, billing] = free_ports()?;
         let local = |port: u16| format!("http://127.0.0.1:{port}");
-        let mut shared = vec![
+        let shared = [
             ("OSCILLINK_BACKEND", "gcp".to_owned()),
             ("OSCILLINK_HOST", "127.0.0.1".to_owned()),
             ("FIRESTORE_PROJECT", "rehearsal".to_owned()),
@@ -91,7 +101,8 @@ impl Rehearsal {
             ("OSCILLINK_CALLBACK_SECRET", CALLBACK_SECRET.to_owned()),
             ("OSCILLINK_LOG", "warn".to_owned()),
         ];
-        shared.extend(more.iter().cloned());
+        let mut shared = named(shared);
+        shared.extend(more.all);
         let mut rehearsal = Self {
             program: program.to_owned(),
             shared,
@@ -103,12 +114,16 @@ impl Rehearsal {
             tasks,
             _objects: objects,
         };
-        let keys = vec![
+        let keys = named([
             ("OSCILLINK_API_KEYS", KEY.to_owned()),
             ("OSCILLINK_KEY_TIERS", format!("{KEY}:pro")),
             ("OSCILLINK_ADMIN_SECRET", ADMIN_SECRET.to_owned()),
-        ];
-        let queues = |queues: &str| vec![("OSCILLINK_WORKER_QUEUES", queues.to_owned())];
+        ]);
+        let queues = |queues: &str| {
+            let mut variables = named([("OSCILLINK_WORKER_QUEUES", queues.to_owned())]);
+            variables.extend(more.workers.iter().cloned());
+            variables
+        };
         rehearsal.spawn("gateway", "gateway", gateway, keys)?;
         rehearsal.spawn(
             "settle pool",
@@ -118,11 +133,11 @@ impl Rehearsal {
         )?;
         rehearsal.spawn("diffusion pool", "worker", diffusion, queues("diffusion"))?;
         // Without a key for Stripe's API: events are taken at their word.
-        let events = vec![
+        let events = named([
             ("STRIPE_WEBHOOK_SECRET", WEBHOOK_SECRET.to_owned()),
             ("OSCILLINK_STRIPE_PRICE_MAP", "price_pro:pro".to_owned()),
             ("OSCILLINK_STRIPE_LIVEMODE", "false".to_owned()),
-        ];
+        ]);
         rehearsal.spawn("billing", "webhook", billing, events)?;
         rehearsal.all_ready().await?;
         Ok(rehearsal)
@@ -214,7 +229,7 @@ impl Rehearsal {
         name: &'static str,
         role: &'static str,
         port: u16,
-        variables: Vec<(&'static str, String)>,
+        variables: Vec<(String, String)>,
     ) -> Result<()> {
         let child = launch(&self.program, role, port, &self.shared, &variables)?;
         self.services.push(Service {
@@ -280,6 +295,12 @@ impl Rehearsal {
     }
 }
 
+fn named<const N: usize>(variables: [(&str, String); N]) -> Vec<(String, String)> {
+    variables
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+}
+
 /// The queues of the deployment, named in full.
 fn queues() -> Vec<String> {
     ["settle", "diffusion", "priority", "callback"]
@@ -291,17 +312,12 @@ fn launch(
     program: &Path,
     role: &str,
     port: u16,
-    shared: &[(&str, String)],
-    own: &[(&str, String)],
+    shared: &[(String, String)],
+    own: &[(String, String)],
 ) -> Result<Child> {
     Command::new(program)
         .arg(role)
-        .envs(
-            shared
-                .iter()
-                .chain(own)
-                .map(|(name, value)| (*name, value.as_str())),
-        )
+        .envs(shared.iter().chain(own).cloned())
         .env("PORT", port.to_string())
         .stdin(Stdio::null())
         .kill_on_drop(true)

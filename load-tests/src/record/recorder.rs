@@ -26,6 +26,7 @@ pub struct Recorder {
     pub health: Health,
     /// Length of the parts in [`Track::intervals`].
     pub part: Duration,
+    last_part: usize,
     warm_up: Duration,
     limits: Vec<Duration>,
 }
@@ -35,20 +36,25 @@ impl Recorder {
     #[must_use]
     pub fn new(scenario: &Scenario) -> Self {
         let part_s = (scenario.duration.as_secs_f64() / f64::from(PARTS)).ceil();
+        let part = Duration::from_secs_f64(part_s.max(1.0));
+        let parts = scenario.duration.as_nanos().div_ceil(part.as_nanos());
         Self {
             flows: vec![Track::default(); scenario.flows.len()],
             all: Track::default(),
             requests: BTreeMap::new(),
             lateness: Latency::default(),
             health: Health::default(),
-            part: Duration::from_secs_f64(part_s.max(1.0)),
+            part,
+            last_part: (parts as usize).saturating_sub(1),
             warm_up: scenario.warm_up,
             limits: limits(scenario),
         }
     }
 
+    /// The part of the run. Evenly spaced arrivals end with one at the very end, which has no part of
+    /// its own.
     fn place(&self, intended: Duration) -> usize {
-        (intended.as_nanos() / self.part.as_nanos()) as usize
+        ((intended.as_nanos() / self.part.as_nanos()) as usize).min(self.last_part)
     }
 
     /// An arrival has ended. `intended` is when it was meant to be sent, from the run's start.

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 
 use crate::scenario::{Action, Scenario};
@@ -92,8 +92,8 @@ impl Server {
 
     /// Its process id.
     #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    pub fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
     }
 
     /// Ends it as a crash would.
@@ -246,14 +246,20 @@ async fn launch(
     }
 }
 
-/// Sends a signal to a process by its id.
+/// Sends a signal to a process by its id, or to a process group by its id with a minus sign.
 ///
 /// # Errors
 /// There is no such process, or it is not ours.
-pub fn signal(pid: u32, signal: Signal) -> anyhow::Result<()> {
-    let id = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    let id = id.with_context(|| format!("{pid} is no process id"))?;
-    kill_process(id, signal).with_context(|| format!("signal to process {pid}"))
+pub fn signal(id: i32, signal: Signal) -> anyhow::Result<()> {
+    // 0 would be our own group, and -1 everybody.
+    let process = Some(id.saturating_abs()).filter(|id| *id > 1);
+    let process = process.and_then(Pid::from_raw);
+    let process = process.with_context(|| format!("{id} is no process id"))?;
+    let sent = match id < 0 {
+        true => kill_process_group(process, signal),
+        false => kill_process(process, signal),
+    };
+    sent.with_context(|| format!("signal to process {id}"))
 }
 
 /// Sixteen characters that nobody guesses.
@@ -264,4 +270,28 @@ pub fn random_text() -> anyhow::Result<String> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("randomness: {error}"))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_signalled_as_a_whole_and_never_everybody() {
+        for id in [0, 1, -1, i32::MIN] {
+            assert!(signal(id, Signal::KILL).is_err(), "{id}");
+        }
+        let mut leader = Command::new("sh")
+            .args(["-c", "sleep 600 & wait"])
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let group = -leader.id().cast_signed();
+        signal(group, Signal::KILL).unwrap();
+        assert!(!leader.wait().unwrap().success());
+        // Its child went with it: the group is empty once the system has collected it.
+        while signal(group, Signal::KILL).is_ok() {
+            std::thread::yield_now();
+        }
+    }
 }

@@ -12,7 +12,7 @@ use clap::Parser;
 use oscillink_emulators::chaos::{VARIABLES, begin_anew, storm};
 use oscillink_emulators::collector::Collector;
 use oscillink_emulators::rehearsal::{
-    ADMIN_SECRET, KEY, RECEIPT_SECRET, Rehearsal, WEBHOOK_SECRET,
+    ADMIN_SECRET, KEY, RECEIPT_SECRET, Rehearsal, Variables, WEBHOOK_SECRET,
 };
 use oscillink_emulators::{Trouble, required, traces};
 use tokio::process::Command;
@@ -38,6 +38,15 @@ struct Args {
     /// Without emulators on this machine say so and succeed, unless OSCILLINK_REQUIRE_EMULATORS=1
     #[arg(long)]
     if_installed: bool,
+    /// Start again what ends while the command runs, and keep process ids in files of this folder
+    #[arg(long, value_name = "FOLDER", conflicts_with = "chaos")]
+    supervise: Option<PathBuf>,
+    /// A further variable of every service
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
+    env: Vec<(String, String)>,
+    /// A further variable of the worker pools
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    worker_env: Vec<(String, String)>,
     /// The command to run against it; OSCILLINK_SERVER and OSCILLINK_API_KEY tell it where
     #[arg(last = true)]
     command: Vec<String>,
@@ -47,13 +56,17 @@ struct Args {
 async fn main() -> Result<ExitCode> {
     let args = Args::parse();
     say("starting emulators and services");
-    let variables = args.chaos.then_some(VARIABLES).into_iter().flatten();
-    let mut variables: Vec<_> = variables
-        .map(|(name, value)| (name, value.to_owned()))
-        .collect();
+    let quick = args.chaos.then_some(VARIABLES).into_iter().flatten();
+    let mut variables = Variables {
+        all: args.env,
+        workers: args.worker_env,
+    };
+    let quick = quick.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    variables.all.extend(quick);
     let collector = args.traces.then(Collector::start).transpose()?;
-    variables.extend(collector.iter().flat_map(traces::variables));
-    let mut rehearsal = match Rehearsal::start(&args.program, &variables).await {
+    let traced = collector.iter().flat_map(traces::variables);
+    variables.all.extend(traced.map(|(name, value)| (name.to_owned(), value)));
+    let mut rehearsal = match Rehearsal::start(&args.program, variables).await {
         Err(error) if args.if_installed && !required() && is_missing(&error) => {
             say(&format!("ignored: {error}"));
             return Ok(ExitCode::SUCCESS);
@@ -102,16 +115,31 @@ async fn main() -> Result<ExitCode> {
         .env("OSCILLINK_BILLING_URL", rehearsal.billing_url())
         .env("OSCILLINK_ADMIN_SECRET", ADMIN_SECRET)
         .env("STRIPE_WEBHOOK_SECRET", WEBHOOK_SECRET);
-    let code = if args.serve {
-        tokio::signal::ctrl_c().await?;
-        0
-    } else {
+    let work = async {
+        if args.serve {
+            tokio::signal::ctrl_c().await?;
+            return Ok(0);
+        }
         let status = run.status().await.context("the command does not start")?;
-        status.code().unwrap_or(1)
+        Ok(status.code().unwrap_or(1))
     };
+    let code = match &args.supervise {
+        None => work.await,
+        Some(folder) => tokio::select! {
+            code = work => code,
+            Err(error) = rehearsal.supervise(folder) => Err(error),
+        },
+    }?;
+    // What was disturbed last may still be starting.
+    rehearsal.all_ready().await?;
     rehearsal.stop().await?;
     say("every service drained and ended well");
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((pair.0.to_owned(), pair.1.to_owned()))
 }
 
 fn is_missing(error: &anyhow::Error) -> bool {

@@ -15,7 +15,7 @@ for (const svg of document.querySelectorAll("svg[data-plot]")) {
   const layer = svg.querySelector(".hover");
   svg.addEventListener("mouseleave", () => layer.replaceChildren());
   svg.addEventListener("mousemove", (event) => {
-    const x = ((event.clientX - svg.getBoundingClientRect().left) / svg.getBoundingClientRect().width) * 860;
+    const x = ((event.clientX - svg.getBoundingClientRect().left) / svg.getBoundingClientRect().width) * svg.viewBox.baseVal.width;
     const near = lines
       .filter((line) => line.points.length)
       .map((line) => [line, line.points.reduce((a, b) => (Math.abs(b[0] - x) < Math.abs(a[0] - x) ? b : a))]);
@@ -23,9 +23,9 @@ for (const svg of document.querySelectorAll("svg[data-plot]")) {
     const at = near.map((pair) => pair[1]).reduce((a, b) => (Math.abs(b[0] - x) < Math.abs(a[0] - x) ? b : a));
     const shown = near.filter((pair) => Math.abs(pair[1][0] - at[0]) < 8);
     const width = 190;
-    const left = at[0] > 860 - width - 30 ? at[0] - width - 10 : at[0] + 10;
+    const left = at[0] > svg.viewBox.baseVal.width - width - 30 ? at[0] - width - 10 : at[0] + 10;
     layer.replaceChildren(
-      element("path", { d: `M${at[0]} 12V230` }),
+      element("path", { d: `M${at[0]} 12V200` }),
       element("rect", { x: left, y: 16, width, height: 22 + 15 * shown.length, rx: 6 }),
       element("text", { x: left + 9, y: 31 }, at[2]),
       ...shown.flatMap(([line, point], index) => [

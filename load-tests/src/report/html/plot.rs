@@ -7,9 +7,9 @@ use serde_json::json;
 use super::axis::{Axis, Unit};
 use super::escape::escape;
 
-const WIDTH: f64 = 860.0;
-const HEIGHT: f64 = 270.0;
-const LEFT: f64 = 66.0;
+const WIDTH: f64 = 640.0;
+const HEIGHT: f64 = 240.0;
+const LEFT: f64 = 78.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 40.0;
@@ -128,10 +128,15 @@ impl Plot {
         }
         for tick in self.x.ticks() {
             let x = self.at(tick);
+            let anchor = if x + RIGHT < WIDTH - RIGHT {
+                "middle"
+            } else {
+                "end"
+            };
             writeln!(
                 out,
                 "<path class=\"grid\" d=\"M{x:.1} {bottom}v4\"/>\
-                 <text class=\"tick\" x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+                 <text class=\"tick\" x=\"{x:.1}\" y=\"{}\" text-anchor=\"{anchor}\">{}</text>",
                 bottom + 17.0,
                 self.x_unit.show(tick)
             )?;

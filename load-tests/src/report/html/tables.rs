@@ -59,6 +59,20 @@ pub(super) fn thresholds(out: &mut String, report: &Report) -> std::fmt::Result 
     writeln!(out, "</table></div></section>")
 }
 
+/// A large number in groups of three digits.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let first = digits.len() % 3;
+    let (head, rest) = digits.split_at(first);
+    let groups = rest.as_bytes().chunks(3).map(String::from_utf8_lossy);
+    let all: Vec<_> = (first > 0)
+        .then(|| head.into())
+        .into_iter()
+        .chain(groups)
+        .collect();
+    all.join("\u{202f}")
+}
+
 /// What was sent against what the service says.
 pub(super) fn correctness(out: &mut String, report: &Report) -> std::fmt::Result {
     let correctness = &report.correctness;
@@ -74,10 +88,10 @@ pub(super) fn correctness(out: &mut String, report: &Report) -> std::fmt::Result
         ("their ends", ends.join(", ")),
         ("refused or not arrived", totals.refused.to_string()),
         ("fate unknown to the client", totals.unknown.to_string()),
-        ("units sent", totals.units_sent.to_string()),
+        ("units sent", grouped(totals.units_sent)),
         (
             "units charged",
-            format!("{} in {} rows", totals.units_charged, totals.rows),
+            format!("{} in {} rows", grouped(totals.units_charged), totals.rows),
         ),
         (
             "callbacks",
@@ -265,4 +279,14 @@ pub(super) fn harness(out: &mut String, report: &Report) -> std::fmt::Result {
         harness.total_s,
         harness.connections
     )
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn digits_are_grouped_from_the_right() {
+        let shown = [7, 123, 1_234, 123_456, 12_345_678].map(super::grouped);
+        let spaced = shown.map(|text| text.replace('\u{202f}', " "));
+        assert_eq!(spaced, ["7", "123", "1 234", "123 456", "12 345 678"]);
+    }
 }
