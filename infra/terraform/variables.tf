@@ -32,6 +32,24 @@ variable "queue_prefix" {
   default     = "oscillink-"
 }
 
+variable "page_channels" {
+  description = "Notification channels (their resource names) of alerts that wake someone."
+  type        = list(string)
+  default     = []
+}
+
+variable "ticket_channels" {
+  description = "Notification channels of alerts for working hours."
+  type        = list(string)
+  default     = []
+}
+
+variable "host" {
+  description = "Public host name of the gateway, for the uptime check; empty: none."
+  type        = string
+  default     = ""
+}
+
 provider "google" {
   project = var.project
   region  = var.region

@@ -73,3 +73,12 @@ pub fn javascript() {
         run("node", &["--input-type=module", "-e", &example]);
     }
 }
+
+/// The tables of docs/operations.md and docs/capacity.md are what the model gives.
+pub fn capacity() {
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/infra/capacity/model.py");
+    let output = Command::new(interpreter()).args([model, "--check"]).output();
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}

@@ -10,8 +10,8 @@
 )]
 
 mod documents;
+#[allow(dead_code, reason = "the tests of monitoring use the rest of it")]
 mod programs;
-mod scrape;
 mod signatures;
 #[allow(dead_code, reason = "the stories use the rest of it")]
 #[path = "../it/support.rs"]
@@ -20,7 +20,7 @@ mod support;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
-use programs::{NODE, PROMTOOL, PYTHON, PYTHON_CLIENT, SHELL, needs};
+use programs::{NODE, PYTHON, PYTHON_CLIENT, SHELL, needs};
 
 fn main() -> ExitCode {
     let trials: Vec<Trial> = vec![
@@ -43,9 +43,9 @@ fn main() -> ExitCode {
             signatures::ledger,
         ),
         needs(
-            &PROMTOOL,
-            "promtool_finds_nothing_wrong_with_the_metrics",
-            scrape::lint,
+            &PYTHON,
+            "figures_of_sizing_and_cost_compute",
+            documents::capacity,
         ),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()

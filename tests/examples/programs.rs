@@ -43,17 +43,19 @@ pub const NODE: Program = Program {
     required_by: "OSCILLINK_REQUIRE_NODE",
 };
 
-/// Prometheus' own checks.
-pub const PROMTOOL: Program = Program {
-    command: promtool,
-    probe: &["--version"],
+/// Prometheus and promtool.
+pub const PROMETHEUS: Program = Program {
+    command: || "sh".to_owned(),
+    probe: &["-c", "prometheus --version && promtool --version"],
     required_by: "OSCILLINK_REQUIRE_PROMETHEUS",
 };
 
-/// The `promtool` to use.
-pub fn promtool() -> String {
-    env::var("OSCILLINK_PROMTOOL").unwrap_or_else(|_| "promtool".to_owned())
-}
+/// Terraform, without any provider.
+pub const TERRAFORM: Program = Program {
+    command: || "terraform".to_owned(),
+    probe: &["version"],
+    required_by: "OSCILLINK_REQUIRE_TERRAFORM",
+};
 
 /// The interpreter to use.
 pub fn python() -> String {
