@@ -77,7 +77,9 @@ pub fn javascript() {
 /// The tables of docs/operations.md and docs/capacity.md are what the model gives.
 pub fn capacity() {
     let model = concat!(env!("CARGO_MANIFEST_DIR"), "/infra/capacity/model.py");
-    let output = Command::new(interpreter()).args([model, "--check"]).output();
+    let output = Command::new(interpreter())
+        .args([model, "--check"])
+        .output();
     let output = output.unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");

@@ -21,10 +21,10 @@ pub fn there() {
     for url in urls {
         let (file, wanted) = url.split_once('#').unwrap();
         let document = files::text(file);
-        let mut headings = document.lines().filter_map(|line| {
-            line.starts_with('#')
-                .then(|| anchor(line.trim_start_matches('#')))
-        });
+        let mut headings = document
+            .lines()
+            .filter(|line| line.starts_with('#'))
+            .map(|line| anchor(line.trim_start_matches('#')));
         assert!(
             headings.any(|heading| heading == wanted),
             "{url} leads nowhere"

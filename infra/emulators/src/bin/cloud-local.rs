@@ -65,7 +65,9 @@ async fn main() -> Result<ExitCode> {
     variables.all.extend(quick);
     let collector = args.traces.then(Collector::start).transpose()?;
     let traced = collector.iter().flat_map(traces::variables);
-    variables.all.extend(traced.map(|(name, value)| (name.to_owned(), value)));
+    variables
+        .all
+        .extend(traced.map(|(name, value)| (name.to_owned(), value)));
     let mut rehearsal = match Rehearsal::start(&args.program, variables).await {
         Err(error) if args.if_installed && !required() && is_missing(&error) => {
             say(&format!("ignored: {error}"));
