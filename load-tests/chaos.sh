@@ -32,6 +32,7 @@ fi
 echo "== chaos-cloud"
 # The script that runs inside is told the process that serves Cloud Tasks and the object store: its parent.
 # shellcheck disable=SC2016
+# Services and emulators say much; what the harness says goes to our own output.
 LOAD=$load SCENARIO=$here/scenarios/chaos-cloud.toml OUT=$out/chaos-cloud PIDS=$pids CLOCK=$clock \
 	"$cloud" --program "$server" --supervise "$pids" "$@" \
 	--env OSCILLINK_CALLBACK_ALLOW_PRIVATE=true --env OSCILLINK_JOB_LEASE=5 --env OSCILLINK_JOB_REDISPATCH=6 \
@@ -40,7 +41,7 @@ LOAD=$load SCENARIO=$here/scenarios/chaos-cloud.toml OUT=$out/chaos-cloud PIDS=$
 		--process "documents=@$PIDS/documents" --process "events=@$PIDS/events" --process "tasks=$PPID" \
 		--hook "workers-clock-behind=echo -90 >$CLOCK; sleep 4; echo +0 >$CLOCK" \
 		--hook "workers-clock-ahead=echo +90 >$CLOCK; sleep 4; echo +0 >$CLOCK" \
-		--json "$OUT.json" --html "$OUT.html"' || failed=1
+		--json "$OUT.json" --html "$OUT.html" >&3 2>&3' 3>&1 >"$out/chaos-cloud.log" 2>&1 || failed=1
 
 report chaos-embedded --serve "$server"
 if [ "$(id -u)" = 0 ]; then

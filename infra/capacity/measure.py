@@ -39,6 +39,7 @@ kind = "poll"
 problem = "one"
 arrivals = {{ shape = "closed", users = 2 }}
 """
+ADMIN = "capacity-admin-secret"
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -59,10 +60,12 @@ def start(program, folder):
         "OSCILLINK_LOG": "warn",
         "OSCILLINK_API_KEYS": "capacity-key-0123456789",
         "OSCILLINK_KEY_TIERS": "capacity-key-0123456789:enterprise",
+        "OSCILLINK_ADMIN_SECRET": ADMIN,
     }
     server = subprocess.Popen(
-        [program, "serve", "--port", "0", "--ready-file", str(ready)],
+        [program, "serve", "--host", "127.0.0.1", "--port", "0", "--ready-file", str(ready)],
         env=environment,
+        stdout=subprocess.DEVNULL,
         stderr=open(folder / "log", "w"),
     )
     for _ in range(2000):
@@ -90,11 +93,11 @@ def measure(program, load, rows, dims, seconds):
             time.sleep(4)
             idle = (cpu_seconds(server.pid) - idle) / 4
             begun, cpu = time.monotonic(), cpu_seconds(server.pid)
-            command = [load, "run", str(scenario), "--target", url, "--key", "big=capacity-key-0123456789"]
+            command = [load, "run", str(scenario), "--target", url, "--key", "big=capacity-key-0123456789", "--admin-secret", ADMIN]
             run = subprocess.run([*command, "--quiet", "--json", str(report)], stdout=subprocess.PIPE, text=True)
             cpu = cpu_seconds(server.pid) - cpu - idle * (time.monotonic() - begun)
             if run.returncode != 0:
-                raise SystemExit(run.stdout)
+                raise SystemExit(f"{run.stdout}\n{(folder / 'log').read_text()}")
             told = json.loads(report.read_text())
             jobs = told["correctness"]["totals"]["accepted"]
             job = json.loads(answer(url, "/v1/jobs?limit=1"))["items"][0]["job_id"]
@@ -102,7 +105,6 @@ def measure(program, load, rows, dims, seconds):
                 "rows": rows,
                 "dims": dims,
                 "jobs": jobs,
-                "jobs_per_s": round(told["flows"][0]["summary"]["throughput"], 2),
                 "core_s_per_job": round(cpu / jobs, 6),
                 "blob_bytes_per_job": round(bytes_below(folder / "data" / "blobs") / jobs),
                 "result_bytes": len(answer(url, f"/v1/jobs/{job}/result")),

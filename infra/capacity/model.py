@@ -29,6 +29,7 @@ TASKS = 2  # created, dispatched
 EVENTS = 2  # job event, usage event
 EVENT_BYTES = 1000
 BLOB_BYTES = 96 * 1024  # larger contents are objects
+OBJECTS = 4  # of a large job: payload, result, two arrays; payload and result are read once
 
 
 def erlang_c(servers, load):
@@ -97,12 +98,11 @@ def cost_of(size):
     """USD a job by part."""
     seconds = size["core_s_per_job"] / BUSY
     large = payload(size) > BLOB_BYTES
-    objects = 2 if large else 0  # payload and result
-    stored = (payload(size) + size["result_bytes"]) / 2**30 if large else 0
+    stored = size["blob_bytes_per_job"] / 2**30
     part = {
         "compute": seconds * (PRICES["run_vcpu_s"] + PRICES["run_gib_s"] * GIB / CORES),
         "Firestore": sum(count * PRICES[f"firestore_{what[:-1]}"] for what, count in FIRESTORE.items()),
-        "Cloud Storage": objects * (PRICES["storage_class_a"] + PRICES["storage_class_b"])
+        "Cloud Storage": large * (OBJECTS * PRICES["storage_class_a"] + 2 * PRICES["storage_class_b"])
         + stored * PRICES["storage_gib_month"] * KEPT_DAYS / 30,
         "Tasks, Pub/Sub": TASKS * PRICES["tasks_operation"] + EVENTS * EVENT_BYTES * PRICES["pubsub_tib"] / 2**40,
         "egress": size["result_bytes"] / 2**30 * PRICES["egress_gib"],
@@ -117,7 +117,8 @@ def cost_table(per_units):
         cost = cost_of(size)
         scale = 1e6 / units(size) if per_units else 1e3
         amounts = [value * scale for value in cost.values()]
-        rows.append([name(size)] + [f"{amount:.4f}" for amount in amounts] + [f"**{sum(amounts):.4f}**"])
+        digits = 6 if per_units else 4
+        rows.append([name(size)] + [f"{amount:.{digits}f}" for amount in amounts] + [f"**{sum(amounts):.{digits}f}**"])
     return table(head, rows)
 
 
@@ -128,13 +129,13 @@ def measured_table():
             f"{units(size):,}",
             f"{size['jobs']:,}",
             f"{size['core_s_per_job'] * 1e3:.2f} ms",
-            f"{size['jobs_per_s']:,.0f}",
+            f"{size['blob_bytes_per_job']:,}",
             f"{size['result_bytes']:,}",
             f"{size['peak_memory_bytes'] / 2**20:,.0f} MiB",
         ]
         for size in sizes()
     ]
-    head = ["N×D", "units", "jobs measured", "processor time a job", "jobs a second, 2 users", "bytes of a result", "peak memory of the server"]
+    head = ["N×D", "units", "jobs measured", "processor time a job", "bytes kept in objects a job", "bytes of a result without arrays", "peak memory of the server"]
     return f"{MEASURED['machine']}, {MEASURED['date']}.\n\n" + table(head, rows)
 
 
@@ -145,6 +146,7 @@ def demand_table():
     instances = math.ceil(load / BUSY / CORES)
     writes = rate * (FIRESTORE["writes"] + FIRESTORE["deletes"])
     inbound = rate * payload(size) * 8 / 1e9
+    kept = rate * size["blob_bytes_per_job"] * 8 / 1e9
     rows = [
         ["Cloud Run, workers and gateways", f"{load:,.0f} cores of work, {load / BUSY:,.0f} paid: {instances:,} instances of {CORES} vCPU", "1,000 instances a service where the regional quota is raised to it; 8 vCPU an instance", "Larger instances or several services"],
         ["Cloud Run, bodies", f"{payload(size) / 1e6:.2f} MB each", "32 MiB a request over HTTP/1, none over HTTP/2", "Holds; larger ones need HTTP/2 end to end"],
@@ -154,8 +156,8 @@ def demand_table():
         ["Firestore, reads", f"{rate * FIRESTORE['reads']:,} a second", "None documented for a database", "Holds"],
         ["Cloud Tasks, dispatches", f"{rate:,} a second", "500 a second a queue; 1,000 queues a region", f"**Exceeded {rate / 500:.0f} times for one queue**: cells"],
         ["Cloud Tasks, under way", f"{rate * size['core_s_per_job']:,.0f} at once, if each has a core", "5,000 a queue; `queues.json` sets 256", "Raise `max_concurrent_dispatches` or cells"],
-        ["Cloud Storage, requests", f"{2 * rate:,} writes and {2 * rate:,} reads a second", "About 1,000 writes and 5,000 reads a second in a new bucket, doubling every 20 minutes", "Ramp up; names begin with a day and the job's time: cells spread them"],
-        ["Cloud Storage, bytes", f"{inbound:.0f} Gbit/s written, as much read", "200 Gbit/s to Google's services a region and project by default", "Holds"],
+        ["Cloud Storage, requests", f"{OBJECTS * rate:,} writes and {2 * rate:,} reads a second", "About 1,000 writes and 5,000 reads a second in a new bucket, doubling every 20 minutes", "Ramp up; names begin with a day and the job's time: cells spread them"],
+        ["Cloud Storage, bytes", f"{kept:.0f} Gbit/s written, {inbound:.0f} Gbit/s read", "200 Gbit/s of reads by Google's services a region and project by default", "Reads hold; for writes ask Google before, or keep no arrays"],
         ["Pub/Sub", f"{EVENTS * rate:,} events a second, {EVENTS * rate * EVENT_BYTES / 1e6:.0f} MB/s", "Gigabytes a second in a large region; 1 MB/s an ordering key", f"Holds up to {1_000_000 // (EVENTS * EVENT_BYTES)} jobs a second for one key"],
         ["Load balancer, bodies in", f"{inbound:.0f} Gbit/s", "No ceiling is documented", "Ask Google before"],
         ["Egress, results", f"{rate * size['result_bytes'] * 8 / 1e9:.2f} Gbit/s", "Quota of the project", "Arrays downloaded as npy are more: see below"],
@@ -179,7 +181,7 @@ def cells_text():
         f"{1000 * size['core_s_per_job'] / BUSY / cells:,.0f} vCPU each, "
         f"{math.ceil(1000 * size['core_s_per_job'] / BUSY / cells / CORES):,} instances of {CORES}.\n\n"
         f"In a month of 30 days that is {month / 1e9:.2f} billion jobs, {month * units(size) / 1e12:,.0f} trillion units and, at the prices "
-        f"above, {sum(job.values()) * month / 1e6:,.2f} million USD: {job['compute'] * month / 1e6:,.2f} million of it for computing, "
+        f"above, {sum(job.values()) * month / 1e3:,.0f} thousand USD: {job['compute'] * month / 1e3:,.0f} thousand of it for computing, "
         f"{(job['Firestore'] + job['Tasks, Pub/Sub']) * month / 1e3:,.0f} thousand for Firestore, Cloud Tasks and Pub/Sub, "
         f"{job['Cloud Storage'] * month / 1e3:,.0f} thousand for objects, {job['egress'] * month / 1e3:,.0f} thousand for results sent to clients. "
         f"Whoever downloads the settled array of each job as npy ({payload(size) / 1e6:.2f} MB) pays "
@@ -252,7 +254,7 @@ def plot():
     ]
     powers = [(10**power, f"{10**power:,}") for power in range(4)]
     parts += chart(
-        LEFT + WIDTH + GAP, "Cores on which 95 % of jobs wait no longer than they compute", "jobs a second", powers, powers,
+        LEFT + WIDTH + GAP, "Cores wanted", "jobs a second", powers, powers,
         logarithmic(0, 3), logarithmic(0, 3), pools,
     )
     width, height = LEFT + 2 * WIDTH + GAP + 24, TOP + HEIGHT + 52
