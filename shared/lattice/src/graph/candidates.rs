@@ -7,7 +7,8 @@
 //! the total order, and stays at k. Either way its size never exceeds its capacity.
 
 use super::bar::Bar;
-use super::packed::{Margin, PackedRows, SQUARE};
+use super::frame::Units;
+use super::packed::{Margin, PackedRows};
 use super::ties::{Candidate, TieOrder};
 use super::tile::Span;
 use crate::simd::{LANES, Lanes};
@@ -34,6 +35,7 @@ pub(crate) struct CandidateLists {
     /// A candidate whose product is below its row's floor cannot become an edge.
     floors: Vec<Lanes>,
     margins: Vec<Margin>,
+    units: Units,
     exact: Vec<bool>,
     /// What else a candidate must reach once a row's list is exact.
     bars: Vec<Bar>,
@@ -68,6 +70,7 @@ impl CandidateLists {
             best: vec![i32::MIN; span.count * k],
             floors,
             margins,
+            units: packed.units(),
             exact: vec![false; span.count],
             bars: vec![Bar::NONE; span.count],
             flooded: false,
@@ -86,6 +89,13 @@ impl CandidateLists {
     /// Whether any list had to turn exact for want of room, so that bars are worth asking.
     pub(crate) fn flooded(&self) -> bool {
         self.flooded
+    }
+
+    /// What the similarity of a pair with this product cannot exceed before it is rounded.
+    #[inline(always)]
+    pub(crate) fn at_most(&self, row: usize, product: i32) -> f64 {
+        let most = f64::from(product) + f64::from(self.margins[row].strays);
+        self.units.similarity(most)
     }
 
     pub(crate) fn bar(&self, row: usize) -> &Bar {
@@ -231,7 +241,7 @@ impl CandidateLists {
             return;
         }
         let worst = self.entries[row * self.capacity + length - 1].candidate();
-        let product = (f64::from(worst.similarity) * SQUARE).floor() as i32;
+        let product = self.units.product(f64::from(worst.similarity));
         let reach = self.margins[row].reach;
         let floor = &mut self.floors[row / LANES].0[row % LANES];
         *floor = (*floor).max(product.saturating_sub(reach));

@@ -5,6 +5,7 @@ mod bar;
 mod candidates;
 mod checkpoint;
 mod direct;
+mod frame;
 mod neighbors;
 mod packed;
 mod pair;

@@ -42,8 +42,9 @@ impl Pair<'_> {
         for lane in bits(marks) {
             let column = panel * LANES + lane;
             let other = self.right.first + column;
-            let most = at_most(self.packed, &self.wide, (row, own), (column, other));
             let product = products.0[lane];
+            let most = at_most(self.packed, &self.wide, (row, own), (column, other))
+                .min(self.rows.at_most(row, product));
             let by_row = product >= row_floor && row_bar.lets_pass(most, other as u32);
             let by_column = product >= column_floors.0[lane]
                 && self.columns.bar(column).lets_pass(most, own as u32);

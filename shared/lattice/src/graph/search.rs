@@ -151,7 +151,8 @@ impl Search<'_> {
                     if products.0[lane] >= lists.floor(row)
                         && (!lists.flooded()
                             || lists.bar(row).lets_pass(
-                                at_most(self.packed, &wide, (row, own), (column, other)),
+                                at_most(self.packed, &wide, (row, own), (column, other))
+                                    .min(lists.at_most(row, products.0[lane])),
                                 other as u32,
                             ))
                     {

@@ -3,15 +3,17 @@
 use ndarray::Array2;
 
 use super::checkpoint::Keeper;
+use super::packed::PackedRows;
 use super::rows::NormalizedRows;
 use super::similarity::Exact;
 use super::ties::{Candidate, TieOrder};
+use super::tile::{Span, Tile};
 use super::{direct, search};
 use crate::exec::Exec;
 use crate::observer::Unobserved;
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::simd::Level;
+use crate::simd::{LANES, Level};
 
 /// A small generator (SplitMix64).
 struct Numbers(u64);
@@ -69,6 +71,13 @@ fn rows(kind: usize, n: usize, d: usize, numbers: &mut Numbers) -> Array2<f32> {
                 1e-6 * noise[[i, j]]
             }
         }),
+        12 => around(1e-3),
+        13 => around(1e-6),
+        // Nearly alike but for a few.
+        14 => Array2::from_shape_fn((n, d), |(i, j)| {
+            let spread = if i % 97 == 5 { 1.0 } else { 1e-3 };
+            middle[j] + spread * noise[[i, j]]
+        }),
         // All similarities zero or below.
         _ => Array2::from_shape_fn((n, d), |(i, j)| match (i, j) {
             (0, 0) => 1.0,
@@ -79,7 +88,7 @@ fn rows(kind: usize, n: usize, d: usize, numbers: &mut Numbers) -> Array2<f32> {
     }
 }
 
-const KINDS: usize = 12;
+const KINDS: usize = 15;
 
 /// The best k positive neighbours of a row, by comparing with every other.
 fn plain(exact: &Exact<'_>, row: usize, k: usize, order: &TieOrder<'_>) -> Vec<Candidate> {
@@ -151,6 +160,9 @@ fn blocks_beyond_the_second_agree_too() {
     let mut numbers = Numbers(6);
     for (kind, n, d, k) in [
         (0, 1100, 24, 8),
+        (12, 1100, 24, 8),
+        (13, 700, 40, 5),
+        (14, 700, 24, 8),
         (1, 900, 20, 8),
         (3, 800, 16, 9),
         (11, 900, 40, 8),
@@ -158,4 +170,51 @@ fn blocks_beyond_the_second_agree_too() {
         let y = rows(kind, n, d, &mut numbers);
         check(&y, k, None, &format!("kind {kind}, {n} x {d}"));
     }
+}
+
+/// The bound that everything rests on, for every pair of a block.
+#[test]
+fn no_product_strays_further_than_its_margin() {
+    let mut numbers = Numbers(7);
+    let mut centred = 0;
+    for round in 0..if cfg!(miri) { 1 } else { 8 * KINDS } {
+        let (n, d) = (2 + numbers.below(60), 1 + numbers.below(90));
+        let y = rows(round % KINDS, n, d, &mut numbers);
+        let problem = Problem::new(y.view(), None, None, None, Params::default()).unwrap();
+        let exec = Exec::new(&Unobserved, usize::MAX).at_level(Level::Portable);
+        let rows = NormalizedRows::new(&problem, exec).unwrap();
+        let packed = PackedRows::new(&rows, exec).unwrap();
+        centred += usize::from(packed.biased());
+        let span = Span {
+            first: 0,
+            count: rows.len(),
+        };
+        if rows.len() == 0 {
+            continue;
+        }
+        let units = packed.units();
+        Tile::default().fill_diagonal(&packed, span, Level::Portable, |row, products| {
+            let margin = packed.margin(row);
+            for other in (0..rows.len()).filter(|other| *other != row) {
+                let values = rows.row(row).iter().zip(rows.row(other));
+                let terms = values.map(|(a, b)| f64::from(*a) * f64::from(*b));
+                let similarity: f64 = terms.sum();
+                let product = f64::from(products[other / LANES].0[other % LANES]);
+                let strays = (units.similarity(product) - similarity).abs() * units.square;
+                assert!(
+                    strays <= f64::from(margin.strays),
+                    "kind {}, {n} x {d}: {strays} units, {margin:?}",
+                    round % KINDS
+                );
+                if similarity > 0.0 {
+                    assert!(product >= f64::from(margin.positive));
+                }
+                let rounded = f64::from(similarity as f32);
+                let apart = (units.similarity(product) - rounded).abs() * units.square;
+                assert!(apart <= f64::from(margin.reach));
+            }
+            i32::MAX
+        });
+    }
+    assert!(cfg!(miri) || centred > 8, "only {centred} with a centre");
 }

@@ -1,7 +1,7 @@
 //! Products of one block of packed rows with another, and which of them are worth a look.
 
 use super::packed::PackedRows;
-use crate::simd::{LANES, Lanes, Level, ROWS, Strip};
+use crate::simd::{LANES, Lanes, Level, ROWS, Strip, Task, Vector};
 
 /// A run of consecutive rows that starts a panel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +95,19 @@ impl Tile {
                 others,
             );
             let range = first * self.panels..(first + ROWS) * self.panels;
-            level.multiply(&strip, &mut self.products[range]);
+            let products = &mut self.products[range];
+            level.multiply(&strip, products);
+            if packed.biased() {
+                level.run(AddBiases {
+                    packed,
+                    rows: Span {
+                        first: left.first + first,
+                        count: ROWS.min(left.count.saturating_sub(first)),
+                    },
+                    columns: right,
+                    products,
+                });
+            }
             for row in first..first + ROWS {
                 row_done(self, row);
             }
@@ -120,6 +132,33 @@ impl Tile {
         if rest > 0 {
             for marks in self.marks.chunks_exact_mut(self.panels) {
                 marks[self.panels - 1] &= (1 << rest) - 1;
+            }
+        }
+    }
+}
+
+/// Adds the biases of rows and columns to the products of a strip.
+struct AddBiases<'a> {
+    packed: &'a PackedRows,
+    rows: Span,
+    columns: Span,
+    products: &'a mut [Lanes],
+}
+
+impl Task for AddBiases<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let biases = self.packed.biases(self.columns.first);
+        for row in 0..self.rows.count {
+            let own = self.packed.bias(self.rows.first + row);
+            let line = &mut self.products[row * biases.len()..(row + 1) * biases.len()];
+            for (products, biases) in line.iter_mut().zip(biases) {
+                for (product, bias) in products.0.iter_mut().zip(biases.0) {
+                    // The sum is in range, what leads to it need not be.
+                    *product = product.wrapping_add(bias).wrapping_add(own);
+                }
             }
         }
     }
