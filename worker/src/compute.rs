@@ -105,7 +105,7 @@ impl ComputePool {
             computing.inc();
             // A panic is a defect of ours: the job fails, the worker lives.
             let outcome = catch_unwind(AssertUnwindSafe(|| {
-                solve(&input, operation, &context, request_id, &control)
+                solve(input, operation, &context, request_id, &control)
             }));
             let outcome = outcome.unwrap_or_else(|_| {
                 Outcome::Failed(failure("internal", "the computation panicked".into()))
@@ -121,7 +121,7 @@ impl ComputePool {
 }
 
 fn solve(
-    input: &Input,
+    input: Input,
     operation: Operation,
     context: &RunContext,
     request_id: String,
@@ -135,6 +135,8 @@ fn solve(
         Ok(request) => request,
         Err(error) => return Outcome::Invalid(wire_failure(&error)),
     };
+    // The request has all of it: from here on the rows are in memory once.
+    drop(input.payload);
     let checkpoint = input.checkpoint.as_deref().and_then(|bytes| {
         let checkpoint = Checkpoint::from_bytes(bytes);
         if checkpoint.is_none() {

@@ -165,7 +165,7 @@ mod tests {
                     .map(|(x, y)| (f64::from(*x), f64::from(*y)))
             };
             let products: f64 = pairs().map(|(x, y)| 4.0 * x * y).sum();
-            let squares: f64 = pairs().map(|(x, y)| (2.0 * x - y).powi(2)).sum();
+            let squares: f64 = pairs().map(|(x, y)| (2.0 * x - y) * (2.0 * x - y)).sum();
             let length: f64 = pairs().map(|(x, _)| x * x).sum::<f64>().sqrt();
             for level in Level::available() {
                 assert_eq!(

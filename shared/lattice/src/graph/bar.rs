@@ -49,6 +49,11 @@ impl Bar {
         }
     }
 
+    /// What every candidate that may beat the worst neighbour reaches.
+    pub(crate) fn lowest(&self) -> f64 {
+        self.equal
+    }
+
     /// Whether the row `other`, whose similarity is at most `product`, may beat the worst neighbour.
     #[inline(always)]
     pub(crate) fn lets_pass(&self, product: f64, other: u32) -> bool {

@@ -1,8 +1,8 @@
 //! Bounded candidate lists: what survives the fast pass, row by row.
 //!
-//! A list starts with products of packed rows, each within the row's reach of the exact similarity.
-//! The k best products so far give a floor: a product more than twice the reach below the k-th best
-//! belongs to a similarity strictly smaller than k others, so it can go. If a list is full of
+//! A list starts with products of packed rows, each within the row's margin of the exact similarity.
+//! The k best products so far give a floor: a product too far below the k-th best belongs to a
+//! similarity strictly smaller than k others, so it can go. If a list is full of
 //! products above the floor (rows nearly alike), it turns exact: it then holds the best k so far in
 //! the total order, and stays at k. Either way its size never exceeds its capacity.
 
@@ -15,6 +15,9 @@ use crate::simd::{LANES, Lanes};
 
 /// Free places beyond k, so that lists are rarely full.
 const SLACK: usize = 40;
+
+/// A similarity below this one, in double, is below one whatever rounding has done to it.
+const BELOW_ONE: f64 = 1.0 - 1e-9;
 
 /// A possible neighbour of a row and its product with it or, in an exact list, the bits of its
 /// similarity: those of positive floats order like the floats.
@@ -154,9 +157,15 @@ impl CandidateLists {
 
     /// Raises the floor to what k products of at least `kth` imply.
     fn raise_to(&mut self, row: usize, kth: i32) {
-        let reach = self.margins[row].reach;
+        let margin = self.margins[row];
+        let most = self.at_most(row, kth);
+        let apart = if most < BELOW_ONE {
+            margin.apart
+        } else {
+            margin.far_apart
+        };
         let floor = &mut self.floors[row / LANES].0[row % LANES];
-        *floor = (*floor).max(kth.saturating_sub(2 * reach));
+        *floor = (*floor).max(kth.saturating_sub(apart));
     }
 
     /// Drops what has fallen below the floor. Freeing little does not count as room: it would soon be
@@ -241,11 +250,12 @@ impl CandidateLists {
             return;
         }
         let worst = self.entries[row * self.capacity + length - 1].candidate();
-        let product = self.units.product(f64::from(worst.similarity));
-        let reach = self.margins[row].reach;
+        let bar = Bar::above(&worst, order);
+        let product = self.units.product(bar.lowest());
+        let strays = self.margins[row].strays;
         let floor = &mut self.floors[row / LANES].0[row % LANES];
-        *floor = (*floor).max(product.saturating_sub(reach));
-        self.bars[row] = Bar::above(&worst, order);
+        *floor = (*floor).max(product.saturating_sub(strays));
+        self.bars[row] = bar;
     }
 
     /// Puts the best k positive similarities of a row into `places`, exact and best first; gives their

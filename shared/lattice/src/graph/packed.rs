@@ -16,9 +16,8 @@
 //! question; biases are rounded to integers, and the double-precision sums they are made of have the
 //! errors that [`bias_error`] bounds.
 //!
-//! The similarity that counts is a double-precision sum rounded once to float32: within
-//! `u (1 + 2^-20)` of `x_i . x_j` with `u = 2^-24`, for `|x| <= 1 + 4u` (a rounded norm, a rounded
-//! increment, a rounded division).
+//! The similarity that counts is a double-precision sum, within `terms * 2^-52` of `x_i . x_j`, rounded
+//! once to float32. Rounding keeps order, and similarities are below two.
 
 use super::frame::{Frame, Units};
 use super::rows::NormalizedRows;
@@ -33,8 +32,8 @@ use crate::simd::{LANES, Lanes, Step, Task, Vector};
 /// bits are that integer.
 const ROUNDER: f32 = 12_582_912.0;
 
-/// Rounding of a similarity to float32 and of the sum in double before it, with a little to spare.
-const ROUNDING: f64 = 1.01 / (1_u64 << 24) as f64;
+/// Half a unit in the last place of float32 values from one to two, with a little to spare.
+const LAST_PLACE: f64 = 1.01 / (1_u64 << 24) as f64;
 
 /// Units that rounding two biases to integers may cost, and as many again for the arithmetic here.
 const BIAS_ROUNDING: f64 = 2.0;
@@ -71,8 +70,11 @@ pub(crate) struct RowFacts {
 pub(crate) struct Margin {
     /// Distance between product and the similarity before it is rounded.
     pub(crate) strays: i32,
-    /// Distance between product and similarity.
-    pub(crate) reach: i32,
+    /// Products further apart than this belong to similarities that differ, and in the same direction,
+    /// as long as the larger similarity is below one.
+    pub(crate) apart: i32,
+    /// The same for any similarity.
+    pub(crate) far_apart: i32,
     /// A smaller product means that the similarity is not positive.
     pub(crate) positive: i32,
 }
@@ -169,6 +171,11 @@ impl PackedRows {
         if self.biased() {
             strays += square * bias_error(terms) + BIAS_ROUNDING;
         }
+        // Rounding keeps order: what differs by a unit in the last place does not round to the same.
+        let apart = |units: f64| {
+            let between = 2.0 * (units * LAST_PLACE + terms * f64::EPSILON);
+            (2.0 * strays + square * between).ceil() as i32 + 1
+        };
         // Nothing is lost only on rows whose entries are 0, 1 and -1 (S is odd, so no other multiple
         // of 1/S is a binary fraction): their products are exact and a positive one is at least 1.
         // Otherwise the double-precision sum that decides may exceed the true one by `terms * 2^-52`.
@@ -180,7 +187,8 @@ impl PackedRows {
         };
         Margin {
             strays: strays.ceil() as i32,
-            reach: (strays + square * (ROUNDING + terms * f64::EPSILON)).ceil() as i32 + 1,
+            apart: apart(0.5),
+            far_apart: apart(1.0),
             positive,
         }
     }

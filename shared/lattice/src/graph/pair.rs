@@ -28,11 +28,13 @@ impl Pair<'_> {
         }
     }
 
-    /// Takes away marks that lists have outgrown since they were made. Worth its time only when rows
-    /// are nearly alike and everything is marked.
+    /// Takes away marks that lists have outgrown since they were made, and those of rows that ties turn
+    /// away. Worth its time only when rows are nearly alike and much is marked, or when products are
+    /// fine enough to tell.
     #[inline(always)]
     fn still_wanted(&self, row: usize, panel: usize, products: &Lanes, marks: u16) -> u16 {
-        if !(self.rows.flooded() || self.columns.flooded()) || marks.count_ones() < 3 {
+        let flooded = self.rows.flooded() || self.columns.flooded();
+        if !flooded || (marks.count_ones() < 3 && !self.packed.biased()) {
             return marks;
         }
         let own = self.left.first + row;
