@@ -20,7 +20,7 @@ SIZES ?=
 # The server that the client's tests start: one that is there, or the checks' own.
 SERVER = $(abspath $(or $(OSCILLINK_BIN),$(or $(CARGO_TARGET_DIR),target)/debug/oscillink))
 
-.PHONY: python python-server test-python fuzz-api demo test test-stripe check lint fmt bench bench-compare bench-jobs bench-telemetry bench-webhook load chaos doc test-cloud cloud-build cloud-local cloud-stories
+.PHONY: python python-server test-python fuzz-api demo test test-stripe check lint fmt miri bench bench-compare bench-jobs bench-telemetry bench-webhook load chaos doc test-cloud cloud-build cloud-local cloud-stories
 
 demo: ## the whole service on real embeddings, start to finish
 	$(CARGO) run --profile demo --locked --no-default-features -- demo
@@ -85,6 +85,9 @@ cloud-stories: cloud-build ## one trace through the rehearsed deployment, the de
 	$(CLOUD_LOCAL) --if-installed --traces
 	$(CLOUD_LOCAL) --if-installed --chaos
 	$(CLOUD_LOCAL) --if-installed -- $(CARGO) test $(ALL) --test it -- anywhere::
+
+miri: ## the unsafe module and what it is compared with, under Miri (needs a nightly toolchain that has it)
+	$(CARGO) +nightly miri test --locked --package oscillink-lattice --lib -- simd:: kernels::
 
 bench: bench-jobs ## benchmarks of the numeric core and of durable throughput
 	$(CARGO) bench --package oscillink-lattice --features bench --locked
