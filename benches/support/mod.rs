@@ -43,7 +43,10 @@ impl Server {
 
     fn start_printing(variables: &[(&str, &str)], stderr: Stdio) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_oscillink"))
+        // Another build of the program may be measured, too.
+        let program = std::env::var_os("OSCILLINK_BENCH_PROGRAM");
+        let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_oscillink").into());
+        let mut child = Command::new(program)
             .args(["serve", "--port", "0", "--json"])
             .env("OSCILLINK_DATA_DIR", folder.path())
             .env("RUST_LOG", "warn")

@@ -17,10 +17,19 @@ use crate::request_id::{REQUEST_ID, RequestId};
 use crate::router::HARDENING;
 use crate::state::Gateway;
 
+/// Headers that hold secrets.
+const SECRET_HEADERS: [&str; 3] = ["authorization", "x-admin-secret", "x-api-key"];
+
 /// The outermost layer: gives the request its id, the answer its final form, and tells of both.
 pub async fn observe(State(app): State<Gateway>, mut request: Request, next: Next) -> Response {
     let id = RequestId::of(request.headers(), || app.engine().new_id_bytes());
     request.extensions_mut().insert(id.clone());
+    for name in SECRET_HEADERS {
+        // Whoever prints the headers prints `Sensitive` instead.
+        if let Some(value) = request.headers_mut().get_mut(name) {
+            value.set_sensitive(true);
+        }
+    }
     let route = request.extensions().get::<MatchedPath>();
     let call = Call::begin(
         app.metrics(),
