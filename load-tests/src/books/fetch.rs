@@ -1,7 +1,7 @@
 //! What the service says about a key: its jobs and its ledger, page by page.
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -31,7 +31,9 @@ pub struct JobRow {
 /// A row of the ledger.
 #[derive(Debug, Clone)]
 pub struct LedgerRow {
-    /// Place in the key's chain.
+    /// Which of the key's chains; a key whose meter is in several documents has one for each.
+    pub chain: u64,
+    /// Place in the chain.
     pub seq: u64,
     /// The job, if it was one.
     pub job: Option<String>,
@@ -50,7 +52,7 @@ pub struct LedgerRow {
 pub struct Statement {
     /// Jobs, newest first.
     pub jobs: Vec<JobRow>,
-    /// Ledger rows after the position at the run's start, newest first.
+    /// Ledger rows after the positions at the run's start, chain by chain, newest first.
     pub ledger: Vec<LedgerRow>,
 }
 
@@ -58,7 +60,8 @@ pub struct Statement {
 #[derive(Debug, Clone, Default)]
 pub struct Before {
     jobs: HashSet<String>,
-    ledger_seq: u64,
+    /// The last row of each chain.
+    heads: BTreeMap<u64, u64>,
 }
 
 /// Reads what is there before the run.
@@ -66,11 +69,15 @@ pub struct Before {
 /// # Errors
 /// The service does not answer as it should.
 pub async fn before(client: &Client, key: &HeaderValue) -> Result<Before, String> {
-    let newest = page(client, key, "/v1/usage/ledger?limit=1").await?;
+    let mut heads = BTreeMap::new();
+    for row in list(client, key, LEDGER, ledger_row, |_| true).await? {
+        let head = heads.entry(row.chain).or_insert(row.seq);
+        *head = row.seq.max(*head);
+    }
     let jobs = list(client, key, JOBS, job_row, |_| true).await?;
     Ok(Before {
         jobs: jobs.into_iter().map(|job| job.id).collect(),
-        ledger_seq: newest["items"][0]["seq"].as_u64().unwrap_or(0),
+        heads,
     })
 }
 
@@ -86,10 +93,10 @@ pub async fn statement(
 ) -> Result<Statement, String> {
     let mut jobs = list(client, key, JOBS, job_row, |_| true).await?;
     jobs.retain(|job| !before.jobs.contains(&job.id));
-    let new = |row: &LedgerRow| row.seq > before.ledger_seq;
+    let new = |row: &LedgerRow| row.seq > before.heads.get(&row.chain).copied().unwrap_or(0);
     let mut ledger = list(client, key, LEDGER, ledger_row, |page| page.iter().any(new)).await?;
     ledger.retain(new);
-    ledger.sort_by_key(|row| Reverse(row.seq));
+    ledger.sort_by_key(|row| (row.chain, Reverse(row.seq)));
     Ok(Statement { jobs, ledger })
 }
 
@@ -150,6 +157,7 @@ fn job_row(item: &Value) -> Option<JobRow> {
 
 fn ledger_row(item: &Value) -> Option<LedgerRow> {
     Some(LedgerRow {
+        chain: item["chain"].as_u64().unwrap_or(0),
         seq: item["seq"].as_u64()?,
         job: text(&item["job_id"]),
         request: text(&item["request_id"]).unwrap_or_default(),

@@ -120,8 +120,8 @@ impl<'a> Check<'a> {
                 None => {}
             }
         }
-        for pair in rows.windows(2) {
-            let (newer, older) = (&pair[0], &pair[1]);
+        let pairs = rows.windows(2).map(|pair| (&pair[0], &pair[1]));
+        for (newer, older) in pairs.filter(|(newer, older)| newer.chain == older.chain) {
             if newer.seq != older.seq + 1 || newer.prev_hash != older.hash {
                 let detail = format!("ledger row {} does not follow row {}", newer.seq, older.seq);
                 self.faults.add(Kind::BrokenChain, detail);

@@ -26,7 +26,6 @@ pub struct Recorder {
     pub health: Health,
     /// Length of the parts in [`Track::intervals`].
     pub part: Duration,
-    last_part: usize,
     warm_up: Duration,
     limits: Vec<Duration>,
 }
@@ -37,7 +36,6 @@ impl Recorder {
     pub fn new(scenario: &Scenario) -> Self {
         let part_s = (scenario.duration.as_secs_f64() / f64::from(PARTS)).ceil();
         let part = Duration::from_secs_f64(part_s.max(1.0));
-        let parts = scenario.duration.as_nanos().div_ceil(part.as_nanos());
         Self {
             flows: vec![Track::default(); scenario.flows.len()],
             all: Track::default(),
@@ -45,16 +43,15 @@ impl Recorder {
             lateness: Latency::default(),
             health: Health::default(),
             part,
-            last_part: (parts as usize).saturating_sub(1),
             warm_up: scenario.warm_up,
             limits: limits(scenario),
         }
     }
 
-    /// The part of the run. Evenly spaced arrivals end with one at the very end, which has no part of
-    /// its own.
+    /// The part of the run; its end belongs to it. So the last of evenly spaced arrivals, which comes at
+    /// the very end, is in the last part.
     fn place(&self, intended: Duration) -> usize {
-        ((intended.as_nanos() / self.part.as_nanos()) as usize).min(self.last_part)
+        (intended.as_nanos().saturating_sub(1) / self.part.as_nanos()) as usize
     }
 
     /// An arrival has ended. `intended` is when it was meant to be sent, from the run's start.

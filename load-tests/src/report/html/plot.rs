@@ -13,6 +13,9 @@ const LEFT: f64 = 78.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 40.0;
+/// Lines that labels of disturbances may take, and the width of a letter of theirs.
+const LABEL_LINES: usize = 6;
+const LETTER: f64 = 6.4;
 /// Colours that the style sheet knows.
 const COLOURS: usize = 8;
 
@@ -156,15 +159,24 @@ impl Plot {
     }
 
     fn write_bands(&self, out: &mut String) -> std::fmt::Result {
-        for (place, band) in self.bands.iter().enumerate() {
+        // Where the labels of each line end.
+        let mut ends = [0.0_f64; LABEL_LINES];
+        for band in &self.bands {
             let (from, to) = (self.at(band.from), self.at(band.to));
             let label = escape(&band.label);
-            // Neighbouring labels on two lines.
-            let y = TOP + 11.0 + 13.0 * (place % 2) as f64;
-            let (anchor, x) = match from > WIDTH * 0.75 {
-                true => ("end", from - 4.0),
-                false => ("start", from + 4.0),
+            let width = LETTER * band.label.chars().count() as f64;
+            let (anchor, x, begin) = match from + width > WIDTH - RIGHT {
+                true => ("end", from - 4.0, from - width),
+                false => ("start", from + 4.0, from),
             };
+            // The first line with room, else the one that has most.
+            let room = |line: &usize| (begin - ends[*line]).min(0.0);
+            let line = (0..LABEL_LINES)
+                .rev()
+                .max_by(|a, b| room(a).total_cmp(&room(b)));
+            let line = line.unwrap_or(0);
+            ends[line] = begin + width + LETTER;
+            let y = TOP + 11.0 + 13.0 * line as f64;
             writeln!(
                 out,
                 "<g class=\"chaos\"><rect x=\"{from:.1}\" y=\"{TOP}\" width=\"{:.1}\" \
