@@ -150,19 +150,19 @@ def demand_table():
     rows = [
         ["Cloud Run, workers and gateways", f"{load:,.0f} cores of work, {load / BUSY:,.0f} paid: {instances:,} instances of {CORES} vCPU", "1,000 instances a service where the regional quota is raised to it; 8 vCPU an instance", "Larger instances or several services"],
         ["Cloud Run, bodies", f"{payload(size) / 1e6:.2f} MB each", "32 MiB a request over HTTP/1, none over HTTP/2", "Holds; larger ones need HTTP/2 end to end"],
-        ["Firestore, documents written", f"{writes:,} a second ({FIRESTORE['writes']} writes and {FIRESTORE['deletes']} deletes a job)", "No ceiling is documented for a database; 500/50/5: begin at 500 a second to a collection, half as much again every 5 minutes", f"Ramp for {ramp_minutes(rate)} minutes to {rate:,} a second in each collection"],
+        ["Firestore, documents written", f"{writes:,} a second ({FIRESTORE['writes']} writes and {FIRESTORE['deletes']} deletes a job)", "No ceiling known to us for a database; 500/50/5: begin at 500 a second to a collection, half as much again every 5 minutes", f"Ramp for {ramp_minutes(rate)} minutes to {rate:,} a second in each collection"],
         ["Firestore, rising index values", f"{rate:,} a second in `jobs` (`created_at`, `due_at`, `expires_at`), `usage_ledger` (`ts`), `idempotency` (`expires_at`)", "500 a second in a collection with an index on a value that only rises", f"**Exceeded {rate / 500:.0f} times**: cells"],
         ["Firestore, one document", "2 writes a job on a key's meter, over up to 64 shards", "About 1 a second for long", f"**{64 // 2} jobs a second for one key**, so {math.ceil(rate / (64 // 2))} keys at least"],
-        ["Firestore, reads", f"{rate * FIRESTORE['reads']:,} a second", "None documented for a database", "Holds"],
+        ["Firestore, reads", f"{rate * FIRESTORE['reads']:,} a second", "None known to us for a database", "Holds"],
         ["Cloud Tasks, dispatches", f"{rate:,} a second", "500 a second a queue; 1,000 queues a region", f"**Exceeded {rate / 500:.0f} times for one queue**: cells"],
         ["Cloud Tasks, under way", f"{rate * size['core_s_per_job']:,.0f} at once, if each has a core", "5,000 a queue; `queues.json` sets 256", "Raise `max_concurrent_dispatches` or cells"],
         ["Cloud Storage, requests", f"{OBJECTS * rate:,} writes and {2 * rate:,} reads a second", "About 1,000 writes and 5,000 reads a second in a new bucket, doubling every 20 minutes", "Ramp up; names begin with a day and the job's time: cells spread them"],
         ["Cloud Storage, bytes", f"{kept:.0f} Gbit/s written, {inbound:.0f} Gbit/s read", "200 Gbit/s of reads by Google's services a region and project by default", "Reads hold; for writes ask Google before, or keep no arrays"],
         ["Pub/Sub", f"{EVENTS * rate:,} events a second, {EVENTS * rate * EVENT_BYTES / 1e6:.0f} MB/s", "Gigabytes a second in a large region; 1 MB/s an ordering key", f"Holds up to {1_000_000 // (EVENTS * EVENT_BYTES)} jobs a second for one key"],
-        ["Load balancer, bodies in", f"{inbound:.0f} Gbit/s", "No ceiling is documented", "Ask Google before"],
+        ["Load balancer, bodies in", f"{inbound:.0f} Gbit/s", "No ceiling known to us", "Ask Google before"],
         ["Egress, results", f"{rate * size['result_bytes'] * 8 / 1e9:.2f} Gbit/s", "Quota of the project", "Arrays downloaded as npy are more: see below"],
     ]
-    return table(["What", f"Demand at {rate:,} jobs of {name(size)} a second", "Documented limit", "Verdict"], rows)
+    return table(["What", f"Demand at {rate:,} jobs of {name(size)} a second", "Limit, as remembered", "Verdict"], rows)
 
 
 def ramp_minutes(rate):
