@@ -15,7 +15,8 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 DOCS = HERE.parent.parent / "docs"
 MEASURED = json.loads((HERE / "measured.json").read_text())
-PRICES = json.loads((HERE / "prices.json").read_text())
+LISTED = json.loads((HERE / "prices.json").read_text())["prices"]
+PRICES = {name: price["usd"] for name, price in LISTED.items()}
 
 # What is assumed, not measured.
 CORES = 4  # of an instance
@@ -26,10 +27,10 @@ KEPT_DAYS = 1  # a result's time to live
 # relay of task and events, expiry; submitted with an idempotency key, polled twice.
 FIRESTORE = {"writes": 9, "deletes": 4, "reads": 12}
 TASKS = 2  # created, dispatched
-EVENTS = 2  # job event, usage event
+EVENTS = 2  # job event, usage event: each is published, and delivered to BigQuery
 EVENT_BYTES = 1000
 BLOB_BYTES = 96 * 1024  # larger contents are objects
-OBJECTS = 4  # of a large job: payload, result, two arrays; payload and result are read once
+OBJECTS = 4  # of a large job: payload, result, two arrays; payload and result are read once, all are deleted
 
 
 def erlang_c(servers, load):
@@ -104,7 +105,9 @@ def cost_of(size):
         "Firestore": sum(count * PRICES[f"firestore_{what[:-1]}"] for what, count in FIRESTORE.items()),
         "Cloud Storage": large * (OBJECTS * PRICES["storage_class_a"] + 2 * PRICES["storage_class_b"])
         + stored * PRICES["storage_gib_month"] * KEPT_DAYS / 30,
-        "Tasks, Pub/Sub": TASKS * PRICES["tasks_operation"] + EVENTS * EVENT_BYTES * PRICES["pubsub_tib"] / 2**40,
+        "Tasks, Pub/Sub": TASKS * PRICES["tasks_operation"]
+        + EVENTS * EVENT_BYTES * (PRICES["pubsub_tib"] + PRICES["pubsub_bigquery_tib"]) / 2**40,
+        "load balancer": (payload(size) + size["result_bytes"]) / 2**30 * PRICES["load_balancer_gib"],
         "egress": size["result_bytes"] / 2**30 * PRICES["egress_gib"],
     }
     return part
@@ -120,6 +123,26 @@ def cost_table(per_units):
         digits = 6 if per_units else 4
         rows.append([name(size)] + [f"{amount:.{digits}f}" for amount in amounts] + [f"**{sum(amounts):.{digits}f}**"])
     return table(head, rows)
+
+
+def said_by(source, note=""):
+    """The page that says so; `note` tells what it does not say itself."""
+    if source == "memory":
+        return "from memory"
+    label = source.removeprefix("https://").removeprefix("docs.").removeprefix("cloud.google.com/")
+    return f"[{label}]({source})" + (f", {note}" if note else "")
+
+
+def amount(usd):
+    return f"{usd:.7f}".rstrip("0").rstrip(".") if usd < 0.001 else f"{usd:g}"
+
+
+def price_table():
+    rows = [
+        [price["what"], price["per"], amount(price["usd"]), said_by(price["source"], price.get("note", ""))]
+        for price in LISTED.values()
+    ]
+    return table(["What", "per", "USD", "Source"], rows)
 
 
 def measured_table():
@@ -183,9 +206,11 @@ def cells_text():
         f"In a month of 30 days that is {month / 1e9:.2f} billion jobs, {month * units(size) / 1e12:,.0f} trillion units and, at the prices "
         f"above, {sum(job.values()) * month / 1e3:,.0f} thousand USD: {job['compute'] * month / 1e3:,.0f} thousand of it for computing, "
         f"{(job['Firestore'] + job['Tasks, Pub/Sub']) * month / 1e3:,.0f} thousand for Firestore, Cloud Tasks and Pub/Sub, "
-        f"{job['Cloud Storage'] * month / 1e3:,.0f} thousand for objects, {job['egress'] * month / 1e3:,.0f} thousand for results sent to clients. "
+        f"{job['Cloud Storage'] * month / 1e3:,.0f} thousand for objects, {job['load balancer'] * month / 1e3:,.0f} thousand for the load balancer, "
+        f"{job['egress'] * month / 1e3:,.0f} thousand for results sent to clients ({job['egress'] * month * PRICES['egress_gib_much'] / PRICES['egress_gib'] / 1e3:,.0f} thousand "
+        f"at the price beyond 10 TiB). Cloud Tasks would carry out {TASKS * month / 1e9:.2f} billion operations: beyond 5 billion Google has no list price. "
         f"Whoever downloads the settled array of each job as npy ({payload(size) / 1e6:.2f} MB) pays "
-        f"{payload(size) / 2**30 * PRICES['egress_gib'] * 1e3:.2f} USD more for a thousand jobs: more than all the rest."
+        f"{payload(size) / 2**30 * (PRICES['egress_gib'] + PRICES['load_balancer_gib']) * 1e3:.2f} USD more for a thousand jobs: more than all the rest."
     )
 
 
@@ -193,6 +218,7 @@ BLOCKS = {
     "operations.md": {"sizing": sizing_table, "busy": busy_table},
     "capacity.md": {
         "measured": measured_table,
+        "prices": price_table,
         "cost of a thousand jobs": lambda: cost_table(per_units=False),
         "cost of a million units": lambda: cost_table(per_units=True),
         "demand": demand_table,
