@@ -170,22 +170,25 @@ def demand_table():
     writes = rate * (FIRESTORE["writes"] + FIRESTORE["deletes"])
     inbound = rate * payload(size) * 8 / 1e9
     kept = rate * size["blob_bytes_per_job"] * 8 / 1e9
+    gcp, firebase = "https://cloud.google.com", "https://firebase.google.com/docs"
+    quota = math.ceil(load / BUSY)
     rows = [
-        ["Cloud Run, workers and gateways", f"{load:,.0f} cores of work, {load / BUSY:,.0f} paid: {instances:,} instances of {CORES} vCPU", "1,000 instances a service where the regional quota is raised to it; 8 vCPU an instance", "Larger instances or several services"],
-        ["Cloud Run, bodies", f"{payload(size) / 1e6:.2f} MB each", "32 MiB a request over HTTP/1, none over HTTP/2", "Holds; larger ones need HTTP/2 end to end"],
-        ["Firestore, documents written", f"{writes:,} a second ({FIRESTORE['writes']} writes and {FIRESTORE['deletes']} deletes a job)", "No ceiling known to us for a database; 500/50/5: begin at 500 a second to a collection, half as much again every 5 minutes", f"Ramp for {ramp_minutes(rate)} minutes to {rate:,} a second in each collection"],
-        ["Firestore, rising index values", f"{rate:,} a second in `jobs` (`created_at`, `due_at`, `expires_at`), `usage_ledger` (`ts`), `idempotency` (`expires_at`)", "500 a second in a collection with an index on a value that only rises", f"**Exceeded {rate / 500:.0f} times**: cells"],
-        ["Firestore, one document", "2 writes a job on a key's meter, over up to 64 shards", "About 1 a second for long", f"**{64 // 2} jobs a second for one key**, so {math.ceil(rate / (64 // 2))} keys at least"],
-        ["Firestore, reads", f"{rate * FIRESTORE['reads']:,} a second", "None known to us for a database", "Holds"],
-        ["Cloud Tasks, dispatches", f"{rate:,} a second", "500 a second a queue; 1,000 queues a region", f"**Exceeded {rate / 500:.0f} times for one queue**: cells"],
-        ["Cloud Tasks, under way", f"{rate * size['core_s_per_job']:,.0f} at once, if each has a core", "5,000 a queue; `queues.json` sets 256", "Raise `max_concurrent_dispatches` or cells"],
-        ["Cloud Storage, requests", f"{OBJECTS * rate:,} writes and {2 * rate:,} reads a second", "About 1,000 writes and 5,000 reads a second in a new bucket, doubling every 20 minutes", "Ramp up; names begin with a day and the job's time: cells spread them"],
-        ["Cloud Storage, bytes", f"{kept:.0f} Gbit/s written, {inbound:.0f} Gbit/s read", "200 Gbit/s of reads by Google's services a region and project by default", "Reads hold; for writes ask Google before, or keep no arrays"],
-        ["Pub/Sub", f"{EVENTS * rate:,} events a second, {EVENTS * rate * EVENT_BYTES / 1e6:.0f} MB/s", "Gigabytes a second in a large region; 1 MB/s an ordering key", f"Holds up to {1_000_000 // (EVENTS * EVENT_BYTES)} jobs a second for one key"],
-        ["Load balancer, bodies in", f"{inbound:.0f} Gbit/s", "No ceiling known to us", "Ask Google before"],
-        ["Egress, results", f"{rate * size['result_bytes'] * 8 / 1e9:.2f} Gbit/s", "Quota of the project", "Arrays downloaded as npy are more: see below"],
+        ["Cloud Run, workers and gateways", f"{load:,.0f} cores of work, {load / BUSY:,.0f} paid: {instances:,} instances of {CORES} vCPU", f"8 vCPU an instance; as many instances as the region's quotas of vCPU and memory have room for: {1000 // CORES} of {CORES} vCPU in one of 1,000 vCPU", said_by(f"{gcp}/run/docs/configuring/services/cpu") + ", " + said_by(f"{gcp}/run/docs/configuring/max-instances-limits"), f"Holds with a quota of {quota} vCPU and {quota * GIB // CORES} GiB"],
+        ["Cloud Run, bodies", f"{payload(size) / 1e6:.2f} MB each", "32 MiB a request over HTTP/1, none over HTTP/2", said_by(f"{gcp}/run/quotas", "quoted"), "Holds; larger ones need HTTP/2 end to end"],
+        ["Firestore, documents written", f"{writes:,} a second ({FIRESTORE['writes']} writes and {FIRESTORE['deletes']} deletes a job)", "None for a database", said_by(f"{firebase}/database/rtdb-vs-firestore", "quoted"), "Holds"],
+        ["Firestore, a new collection", f"{rate:,} a second", "500/50/5: begin at 500 a second, half as much again every 5 minutes", said_by(f"{firebase}/firestore/best-practices", "quoted"), f"Ramp for {ramp_minutes(rate)} minutes"],
+        ["Firestore, rising index values", f"{rate:,} a second in `jobs` (`created_at`, `due_at`, `expires_at`), `usage_ledger` (`ts`), `idempotency` (`expires_at`)", "500 a second in a collection with an index on a value that only rises", said_by(f"{gcp}/firestore/docs/best-practices"), f"**Exceeded {rate / 500:.0f} times**: cells"],
+        ["Firestore, one document", "2 writes a job on a key's meter, over up to 64 shards", "No figure any more: \"depends highly on the workload\". About 1 a second was Google's figure before", said_by(f"{firebase}/firestore/best-practices", "quoted"), f"**{64 // 2} jobs a second for one key** by the figure of before, so {math.ceil(rate / (64 // 2))} keys at least; measure it"],
+        ["Firestore, reads", f"{rate * FIRESTORE['reads']:,} a second", "None known to us for a database", said_by("memory"), "Holds"],
+        ["Cloud Tasks, dispatches", f"{rate:,} a second", "500 a second a queue; 1,000 queues a region", said_by(f"{gcp}/tasks/docs/quotas"), f"**Exceeded {rate / 500:.0f} times for one queue**: cells"],
+        ["Cloud Tasks, under way", f"{rate * size['core_s_per_job']:,.0f} at once, if each has a core", "5,000 a queue; `queues.json` sets 256", said_by(f"{gcp}/python/docs/reference/cloudtasks/latest/google.cloud.tasks_v2.types.RateLimits"), "Raise `max_concurrent_dispatches` or cells"],
+        ["Cloud Storage, requests", f"{2 * OBJECTS * rate:,} writes (half of them deletes) and {2 * rate:,} reads a second", "About 1,000 writes, deletes among them, and 5,000 reads a second in a new bucket, doubling every 20 minutes", said_by(f"{gcp}/storage/docs/request-rate"), f"Ramp for {20 * math.ceil(math.log2(2 * OBJECTS * rate / 1000))} minutes; names begin with a day and the job's time, and names in sequence are slow to be spread: cells"],
+        ["Cloud Storage, bytes", f"{kept:.0f} Gbit/s written, {inbound:.0f} Gbit/s read", "200 Gbit/s of reads by Google's services a region by default", said_by(f"{gcp}/storage/quotas", "quoted"), "Reads hold; for writes ask Google before, or keep no arrays"],
+        ["Pub/Sub", f"{EVENTS * rate:,} events a second, {EVENTS * rate * EVENT_BYTES / 1e6:.0f} MB/s", "200 MB/s published in a large region (an older copy; more since, from memory); 1 MB/s an ordering key", said_by(f"{gcp}/pubsub/quotas"), f"Holds up to {1_000_000 // (EVENTS * EVENT_BYTES)} jobs a second for one key"],
+        ["Load balancer, bodies in", f"{inbound:.0f} Gbit/s", "No ceiling known to us", said_by("memory"), "Ask Google before"],
+        ["Egress, results", f"{rate * size['result_bytes'] * 8 / 1e9:.2f} Gbit/s", "Quota of the project", said_by("memory"), "Arrays downloaded as npy are more: see below"],
     ]
-    return table(["What", f"Demand at {rate:,} jobs of {name(size)} a second", "Limit, as remembered", "Verdict"], rows)
+    return table(["What", f"Demand at {rate:,} jobs of {name(size)} a second", "Limit", "Source", "Verdict"], rows)
 
 
 def ramp_minutes(rate):
