@@ -4,6 +4,7 @@
 mod books;
 mod load;
 mod stripe;
+mod victim;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::rehearsal::{ADMIN_SECRET, KEY, Rehearsal};
 use books::{Account, Outcome};
 use load::Load;
 use stripe::Events;
+use victim::under_way;
 
 /// Load between two crashes.
 const BETWEEN: Duration = Duration::from_millis(1_500);
@@ -38,9 +40,13 @@ pub async fn storm(rehearsal: &mut Rehearsal, rounds: usize) -> Result<Outcome> 
     let account = Account::new(rehearsal.url(), KEY)?;
     let load = Load::start(&account);
     let events = Events::start(rehearsal.billing_url());
+    let mut victims = Vec::new();
     for _ in 0..rounds {
         for index in 0..rehearsal.services().len() {
             sleep(BETWEEN).await;
+            if let Some(kind) = rehearsal.services()[index].computes() {
+                victims.extend(under_way(&account, kind).await?);
+            }
             rehearsal.crash(index).await?;
         }
         sleep(BETWEEN).await;
@@ -51,7 +57,8 @@ pub async fn storm(rehearsal: &mut Rehearsal, rounds: usize) -> Result<Outcome> 
         rehearsal.freeze_documents(OUTAGE).await?;
     }
     sleep(BETWEEN).await;
-    let accepted = load.stop(50).await?;
+    let mut accepted = load.stop(50).await?;
+    accepted.extend(victims);
     let sent = events.stop().await?;
     let mut outcome = account.balance(&accepted).await?;
     stripe::all_handled(rehearsal.url(), &sent).await?;

@@ -38,6 +38,14 @@ pub struct Service {
     child: Child,
 }
 
+impl Service {
+    /// The kind of job that it computes, if it does.
+    #[must_use]
+    pub fn computes(&self) -> Option<&'static str> {
+        self.name.strip_suffix(" pool")
+    }
+}
+
 /// Further variables of the deployment's processes.
 #[derive(Default)]
 pub struct Variables {

@@ -54,7 +54,8 @@ impl Account {
         request.header("x-api-key", &self.key)
     }
 
-    async fn fetch(&self, path: &str) -> Result<Value> {
+    /// What a GET with the customer's key answers.
+    pub async fn fetch(&self, path: &str) -> Result<Value> {
         let request = self.http.get(format!("{}{path}", self.url));
         let answer = request.header("x-api-key", &self.key).send().await?;
         Ok(answer.error_for_status()?.json().await?)
