@@ -62,7 +62,7 @@ fn number(text: &str, digits: usize) -> Option<u128> {
 
 /// Makes `span`, which has not been entered, part of the trace that a caller's `traceparent` names.
 /// `false` if it is not: the header is malformed, or traces are off.
-pub fn continue_trace(span: &tracing::Span, traceparent: Option<&str>) -> bool {
+pub(crate) fn continue_trace(span: &tracing::Span, traceparent: Option<&str>) -> bool {
     #[cfg(feature = "otlp")]
     return traceparent
         .and_then(TraceParent::parse)
@@ -74,11 +74,39 @@ pub fn continue_trace(span: &tracing::Span, traceparent: Option<&str>) -> bool {
     }
 }
 
-/// The context of the span that this code runs in. `None` while traces are off.
-#[must_use]
-pub fn current() -> Option<TraceParent> {
+/// The context of a span that continues a caller's trace, or begins one, if that trace is not recorded.
+/// `None` while traces are off.
+pub(crate) fn unrecorded(traceparent: Option<&str>) -> Option<TraceParent> {
+    #[cfg(feature = "otlp")]
+    return otlp::unrecorded(traceparent.and_then(TraceParent::parse));
+    #[cfg(not(feature = "otlp"))]
+    {
+        let _ = traceparent;
+        None
+    }
+}
+
+/// Keeps the context of a span that is not recorded beside it.
+pub(crate) fn keep(span: &tracing::Span, context: TraceParent) {
+    #[cfg(feature = "otlp")]
+    otlp::keep(span, context);
+    #[cfg(not(feature = "otlp"))]
+    let _ = (span, context);
+}
+
+/// The context of the span that this code runs in, if the exporter has it.
+pub(crate) fn recorded() -> Option<TraceParent> {
     #[cfg(feature = "otlp")]
     return otlp::current();
+    #[cfg(not(feature = "otlp"))]
+    None
+}
+
+/// The context of the span that this code runs in. `None` while traces are off.
+#[must_use]
+pub(crate) fn current() -> Option<TraceParent> {
+    #[cfg(feature = "otlp")]
+    return otlp::current().or_else(otlp::kept);
     #[cfg(not(feature = "otlp"))]
     None
 }

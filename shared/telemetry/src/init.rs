@@ -10,7 +10,7 @@ use tracing_subscriber::{Layer, Registry};
 use crate::config::{Config, LogFormat};
 use crate::logs::{self, Cloud};
 #[cfg(feature = "otlp")]
-use crate::otlp::Exporter;
+use crate::otlp::{self, Exporter};
 
 /// What is to be ended in order: spans may still wait for their export.
 #[derive(Debug, Default)]
@@ -66,8 +66,12 @@ pub fn init(config: &Config) -> Result<Telemetry, InitError> {
         let layer = exporter.as_ref().map(Exporter::layer);
         registry
             .with(layer)
+            .with(exporter.as_ref().map(|_| otlp::layer()))
             .try_init()
             .map_err(InitError::Subscriber)?;
+        if let Some(traces) = &config.traces {
+            otlp::decide_by(traces.sampler);
+        }
         Ok(Telemetry { exporter })
     }
     #[cfg(not(feature = "otlp"))]

@@ -15,7 +15,7 @@ mod shutdown;
 pub mod span;
 
 pub use config::{Config, LogFormat, Sampler, TraceConfig};
-pub use context::{TraceParent, continue_trace, current_traceparent};
+pub use context::{TraceParent, current_traceparent};
 pub use init::{Telemetry, init};
 pub use metrics::{Metrics, StoreTotals};
 pub use shutdown::{Shutdown, ShutdownHandle, on_signal};

@@ -1,6 +1,7 @@
 //! Log output: JSON lines for collectors, human form on a terminal.
 
 mod cloud;
+mod fields;
 mod human;
 
 use tracing::{Metadata, Subscriber};

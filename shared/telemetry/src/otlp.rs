@@ -2,6 +2,7 @@
 
 mod exporter;
 mod filter;
+mod sampling;
 
 use opentelemetry::Context;
 use opentelemetry::trace::{
@@ -10,6 +11,7 @@ use opentelemetry::trace::{
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 pub(crate) use exporter::Exporter;
+pub(crate) use sampling::{decide_by, keep, kept, layer, unrecorded};
 
 use crate::context::TraceParent;
 

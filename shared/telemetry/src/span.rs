@@ -3,10 +3,29 @@
 use tracing::Span;
 use tracing::field::Empty;
 
-use crate::context::continue_trace;
+use crate::context::{continue_trace, keep, unrecorded};
 
 /// Target of these spans.
-pub const ROOT: &str = "oscillink::span";
+pub(crate) const ROOT: &str = "oscillink::span";
+/// Target of the same spans of traces that are not recorded: the exporter does not know them.
+pub(crate) const UNRECORDED: &str = "oscillink::span::unrecorded";
+
+/// Makes a span that begins a trace here, or continues a caller's.
+macro_rules! begin {
+    ($traceparent:expr, $name:literal, $($fields:tt)+) => {
+        match unrecorded($traceparent) {
+            None => continued(
+                tracing::info_span!(target: ROOT, $name, $($fields)+ traceparent = Empty),
+                $traceparent,
+            ),
+            Some(context) => {
+                let span = tracing::info_span!(target: UNRECORDED, $name, $($fields)+);
+                keep(&span, context);
+                span
+            }
+        }
+    };
+}
 
 /// Around the answer to an HTTP request. `key_hash`, `N`, `D` and `quota_remaining` are recorded as
 /// they become known.
@@ -17,8 +36,8 @@ pub fn request(
     request_id: &str,
     traceparent: Option<&str>,
 ) -> Span {
-    let span = tracing::info_span!(
-        target: ROOT,
+    begin!(
+        traceparent,
         "request",
         otel.kind = "server",
         otel.name = format_args!("{method} {route}"),
@@ -31,17 +50,15 @@ pub fn request(
         N = Empty,
         D = Empty,
         quota_remaining = Empty,
-        traceparent = Empty,
-    );
-    begin(span, traceparent)
+    )
 }
 
 /// Around the handling of a delivered task. `job_id`, `request_id`, `key_hash`, `N` and `D` are
 /// recorded as they become known.
 #[must_use]
 pub fn task(queue: &str, name: &str, retries: u32, traceparent: Option<&str>) -> Span {
-    let span = tracing::info_span!(
-        target: ROOT,
+    begin!(
+        traceparent,
         "task",
         otel.kind = "consumer",
         otel.name = format_args!("process {queue}"),
@@ -55,16 +72,14 @@ pub fn task(queue: &str, name: &str, retries: u32, traceparent: Option<&str>) ->
         key_hash = Empty,
         N = Empty,
         D = Empty,
-        traceparent = Empty,
-    );
-    begin(span, traceparent)
+    )
 }
 
 /// Around the hand-over of a message, a task or an event, to what carries it on.
 #[must_use]
 pub fn send(destination: &str, id: &str, traceparent: Option<&str>) -> Span {
-    let span = tracing::info_span!(
-        target: ROOT,
+    begin!(
+        traceparent,
         "send",
         otel.kind = "producer",
         otel.name = format_args!("send {destination}"),
@@ -72,12 +87,10 @@ pub fn send(destination: &str, id: &str, traceparent: Option<&str>) -> Span {
         messaging.operation.name = "send",
         messaging.destination.name = destination,
         messaging.message.id = id,
-        traceparent = Empty,
-    );
-    begin(span, traceparent)
+    )
 }
 
-fn begin(span: Span, traceparent: Option<&str>) -> Span {
+fn continued(span: Span, traceparent: Option<&str>) -> Span {
     // Without traces of its own the process names the caller's in its log lines.
     if !continue_trace(&span, traceparent)
         && let Some(text) = traceparent

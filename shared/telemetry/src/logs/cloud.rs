@@ -1,10 +1,8 @@
 //! One JSON object a line, with the fields that Cloud Logging gives a meaning of their own.
 
-use std::fmt;
 use std::io::Write as _;
 
-use serde_json::{Value, json};
-use tracing::field::{Field, Visit};
+use serde::Serialize;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
@@ -14,11 +12,13 @@ use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::is_for_traces;
-use crate::context::{TraceParent, current};
+use super::fields::Fields;
+use crate::context::{TraceParent, current, recorded};
 
 /// The span's field that holds a caller's trace context; used while the process makes no traces.
 const TRACEPARENT: &str = "traceparent";
+/// The field that an event's text is in.
+const MESSAGE: &str = "message";
 
 /// Writes events with the fields of the spans around them.
 pub(crate) struct Cloud<W> {
@@ -32,10 +32,6 @@ impl<W> Cloud<W> {
         Self { project, writer }
     }
 }
-
-/// Fields of a span or an event. There are few: looking through them is quicker than a map.
-#[derive(Default)]
-struct Fields(Vec<(&'static str, Value)>);
 
 impl<S, W> Layer<S> for Cloud<W>
 where
@@ -63,77 +59,124 @@ where
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
+        let mut trace = recorded();
         for span in context.event_scope(event).into_iter().flatten() {
-            if let Some(outer) = span.extensions().get::<Fields>() {
+            let extensions = span.extensions();
+            if let Some(outer) = extensions.get::<Fields>() {
                 fields.inherit(outer);
             }
+            // That of a trace which is not recorded is kept beside its span.
+            trace = trace.or_else(|| extensions.get().copied());
         }
-        let line = self.line(event.metadata(), fields);
+        // Spans below the level of the lines are not seen here.
+        let trace = trace.or_else(current);
+        let line = self.line(event.metadata(), &fields, trace);
         // There is no one to tell that standard error is gone.
         let _ = self.writer.make_writer().write_all(&line);
     }
 }
 
 impl<W> Cloud<W> {
-    fn line(&self, metadata: &Metadata<'_>, mut fields: Fields) -> Vec<u8> {
+    fn line(
+        &self,
+        metadata: &Metadata<'_>,
+        fields: &Fields,
+        trace: Option<TraceParent>,
+    ) -> Vec<u8> {
         let mut time = String::with_capacity(32);
         // Without a clock there is a line without a time.
         let _ = SystemTime.format_time(&mut Writer::new(&mut time));
         let mut line = Line::begin();
-        line.put("severity", &Value::from(severity(metadata.level())));
-        line.put("time", &Value::from(time));
-        if let Some(message) = fields.take("message") {
-            line.put("message", &message);
+        line.put("severity", severity(metadata.level()));
+        line.put("time", &time);
+        if let Some(message) = fields.get(MESSAGE) {
+            line.put_json(MESSAGE, message);
         }
-        line.put("target", &Value::from(metadata.target()));
-        if let Some(http) = http_request(&mut fields) {
-            line.put("httpRequest", &http);
-        }
-        let callers = fields.take(TRACEPARENT);
-        let callers = callers.and_then(|text| TraceParent::parse(text.as_str()?));
-        if let Some(trace) = current().or(callers) {
+        line.put("target", metadata.target());
+        let told = match RequestFields::of(fields) {
+            Some(http) => {
+                http.put(&mut line);
+                &RequestFields::NAMES[..]
+            }
+            None => &[],
+        };
+        let callers = fields.get(TRACEPARENT).and_then(callers);
+        if let Some(trace) = trace.or(callers) {
             self.name_trace(&mut line, trace);
         }
-        for (name, value) in &fields.0 {
-            line.put(name, value);
+        for (name, value) in fields.iter() {
+            if name != MESSAGE && name != TRACEPARENT && !told.contains(&name) {
+                line.put_json(name, value);
+            }
         }
         line.end()
     }
 
     fn name_trace(&self, line: &mut Line, context: TraceParent) {
-        let span_id = format!("{:016x}", context.span_id);
+        let (trace_id, span_id) = (context.trace_id, context.span_id);
         let names = match &self.project {
             Some(project) => {
-                let trace = format!("projects/{project}/traces/{:032x}", context.trace_id);
-                line.put("logging.googleapis.com/trace", &Value::from(trace));
+                let trace = format_args!("projects/{project}/traces/{trace_id:032x}");
+                line.put("logging.googleapis.com/trace", trace);
                 (
                     "logging.googleapis.com/spanId",
                     "logging.googleapis.com/trace_sampled",
                 )
             }
             None => {
-                let trace = format!("{:032x}", context.trace_id);
-                line.put("trace_id", &Value::from(trace));
+                line.put("trace_id", format_args!("{trace_id:032x}"));
                 ("span_id", "trace_sampled")
             }
         };
-        line.put(names.0, &Value::from(span_id));
-        line.put(names.1, &Value::from(context.sampled));
+        line.put(names.0, format_args!("{span_id:016x}"));
+        line.put(names.1, context.sampled);
     }
 }
 
-/// What Cloud Logging shows of a request, for the line that tells its answer.
-fn http_request(fields: &mut Fields) -> Option<Value> {
-    const STATUS: &str = "http.response.status_code";
-    let seconds = fields.get("duration_ms")?.as_f64()? / 1e3;
-    let status = fields.take(STATUS)?;
-    Some(json!({
-        "requestMethod": fields.take("http.request.method"),
-        // The pattern, since paths name jobs.
-        "requestUrl": fields.take("http.route"),
-        "status": status,
-        "latency": format!("{seconds:.6}s"),
-    }))
+fn callers(traceparent: &[u8]) -> Option<TraceParent> {
+    let text: &str = serde_json::from_slice(traceparent).ok()?;
+    TraceParent::parse(text)
+}
+
+/// What Cloud Logging shows of a request, for the line that tells its answer. The values are JSON.
+struct RequestFields<'a> {
+    status: &'a [u8],
+    method: Option<&'a [u8]>,
+    /// The pattern, since paths name jobs.
+    route: Option<&'a [u8]>,
+    seconds: f64,
+}
+
+impl<'a> RequestFields<'a> {
+    const NAMES: [&'static str; 3] = [
+        "http.response.status_code",
+        "http.request.method",
+        "http.route",
+    ];
+
+    fn of(fields: &'a Fields) -> Option<Self> {
+        let milliseconds: f64 = serde_json::from_slice(fields.get("duration_ms")?).ok()?;
+        let [status, method, route] = Self::NAMES.map(|name| fields.get(name));
+        Some(Self {
+            status: status?,
+            method,
+            route,
+            seconds: milliseconds / 1e3,
+        })
+    }
+
+    fn put(&self, line: &mut Line) {
+        let mut inner = Line::begin();
+        if let Some(method) = self.method {
+            inner.put_json("requestMethod", method);
+        }
+        if let Some(route) = self.route {
+            inner.put_json("requestUrl", route);
+        }
+        inner.put_json("status", self.status);
+        inner.put("latency", format_args!("{:.6}s", self.seconds));
+        line.put_json("httpRequest", &inner.close());
+    }
 }
 
 const fn severity(level: &Level) -> &'static str {
@@ -145,88 +188,43 @@ const fn severity(level: &Level) -> &'static str {
     }
 }
 
-/// A line being written.
+/// An object being written. Names are the program's own: they need no escaping.
 struct Line(Vec<u8>);
 
 impl Line {
     fn begin() -> Self {
-        let mut bytes = Vec::with_capacity(512);
+        let mut bytes = Vec::with_capacity(1024);
         bytes.push(b'{');
         Self(bytes)
     }
 
-    fn put(&mut self, name: &str, value: &Value) {
-        if self.0.len() > 1 {
-            self.0.push(b',');
-        }
-        // Texts and numbers always have a form in JSON.
-        let _ = serde_json::to_writer(&mut self.0, name);
-        self.0.push(b':');
-        let _ = serde_json::to_writer(&mut self.0, value);
+    fn name(&mut self, name: &str) {
+        let before: &[u8] = if self.0.len() > 1 { b",\"" } else { b"\"" };
+        self.0.extend_from_slice(before);
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b"\":");
     }
 
-    fn end(mut self) -> Vec<u8> {
-        self.0.extend(b"}\n");
+    fn put(&mut self, name: &str, value: impl Serialize) {
+        self.name(name);
+        // Texts and numbers always have a form in JSON.
+        let _ = serde_json::to_writer(&mut self.0, &value);
+    }
+
+    fn put_json(&mut self, name: &str, value: &[u8]) {
+        self.name(name);
+        self.0.extend_from_slice(value);
+    }
+
+    fn close(mut self) -> Vec<u8> {
+        self.0.push(b'}');
         self.0
     }
-}
 
-impl Fields {
-    fn put(&mut self, field: &Field, value: impl Into<Value>) {
-        let name = field.name();
-        if is_for_traces(name) {
-            return;
-        }
-        let value = value.into();
-        match self.0.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, known)) => *known = value,
-            None => self.0.push((name, value)),
-        }
-    }
-
-    fn get(&self, name: &str) -> Option<&Value> {
-        let found = self.0.iter().find(|(known, _)| *known == name);
-        found.map(|(_, value)| value)
-    }
-
-    fn take(&mut self, name: &str) -> Option<Value> {
-        let place = self.0.iter().position(|(known, _)| *known == name)?;
-        Some(self.0.remove(place).1)
-    }
-
-    /// Adds an outer span's fields; the inner value of a name stands.
-    fn inherit(&mut self, outer: &Self) {
-        for (name, value) in &outer.0 {
-            if self.get(name).is_none() {
-                self.0.push((name, value.clone()));
-            }
-        }
-    }
-}
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, format!("{value:?}"));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, value);
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, value);
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, value);
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, value);
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, value);
+    fn end(self) -> Vec<u8> {
+        let mut bytes = self.close();
+        bytes.push(b'\n');
+        bytes
     }
 }
 
@@ -235,6 +233,7 @@ mod tests {
     use std::io;
     use std::sync::{Arc, Mutex};
 
+    use serde_json::{Value, json};
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;

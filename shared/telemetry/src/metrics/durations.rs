@@ -8,7 +8,7 @@ use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::histogram::exponential_buckets;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 
-use crate::context::current;
+use crate::context::recorded;
 
 /// Durations from a quarter of a millisecond to half a minute, in seconds.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ impl Default for Durations {
 impl Durations {
     /// Counts one. Inside a sampled trace, its bucket names the trace.
     pub fn observe(&self, duration: Duration) {
-        let trace = current().filter(|trace| trace.sampled);
+        let trace = recorded().filter(|trace| trace.sampled);
         let label = trace.map(|trace| TraceLabel {
             trace_id: format!("{:032x}", trace.trace_id),
         });

@@ -17,6 +17,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::filter::OnlyTraces;
+use super::sampling::Ids;
 use crate::config::TraceConfig;
 use crate::metrics::{EXPORTS, ResultLabel};
 
@@ -48,6 +49,9 @@ impl Exporter {
         let ratio = Sampler::TraceIdRatioBased(config.sampler.ratio);
         let builder = SdkTracerProvider::builder()
             .with_resource(resource(&config.service_name))
+            .with_id_generator(Ids {
+                ratio: config.sampler.ratio,
+            })
             .with_span_processor(Counted(processor));
         let builder = if config.sampler.parent_based {
             builder.with_sampler(Sampler::ParentBased(Box::new(ratio)))

@@ -10,7 +10,7 @@ use crate::TRACE;
 use crate::span;
 
 /// Lets through what a trace can begin with, and below it, in a trace that is sampled, the spans for
-/// traces. A trace that is not sampled costs one span.
+/// traces.
 pub(super) struct OnlyTraces;
 
 #[derive(PartialEq)]
