@@ -57,6 +57,15 @@ class Server:
             self.admin("PATCH", f"/keys/{key['key_id']}", json={"status": "active"})
         return str(key["api_key"])
 
+    @contextmanager
+    def paused(self, queue: str = "settle") -> Iterator[None]:
+        """Jobs of the queue wait."""
+        self.admin("POST", f"/queues/{queue}/pause")
+        try:
+            yield
+        finally:
+            self.admin("POST", f"/queues/{queue}/resume")
+
 
 @contextmanager
 def serving(folder: Path, **variables: str) -> Iterator[Server]:
@@ -141,14 +150,18 @@ class Blocking:
     def __init__(self, portal: anyio.from_thread.BlockingPortal, client: AsyncClient) -> None:
         self._portal, self._client = portal, client
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
+    def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
+        if not callable(method):
+            return method
 
         def call(*args: Any, **kwargs: Any) -> Any:
             if inspect.iscoroutinefunction(method):
                 return self._portal.call(lambda: method(*args, **kwargs))
-            items = method(*args, **kwargs)
-            return self._items(items)
+            made = method(*args, **kwargs)
+            if isinstance(made, AsyncClient):
+                return Blocking(self._portal, made)
+            return self._items(made)
 
         return call
 

@@ -31,11 +31,11 @@ def test_the_wheel_is_what_is_tested() -> None:
 def test_every_public_name_is_there_and_documented() -> None:
     for name in oscillink_client.__all__:
         assert hasattr(oscillink_client, name)
-    for name, method in vars(Client).items():
+    for name in dir(Client):
         if not name.startswith("_"):
-            assert method.__doc__, name
+            assert getattr(Client, name).__doc__, name
     sync, asynchronous = (
-        {name for name in vars(kind) if not name.startswith("_")} - {"close", "aclose"}
+        {name for name in dir(kind) if not name.startswith("_")} - {"close", "aclose"}
         for kind in (Client, oscillink_client.AsyncClient)
     )
     assert sync == asynchronous

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import socket
+import time
+from email.utils import formatdate
 
 import httpx
 import pytest
@@ -15,6 +17,7 @@ from oscillink_client import (
     ConnectionFailed,
     IdempotencyInFlight,
     InvalidRequest,
+    RequestTimeout,
     RetryPolicy,
     Saturated,
     UnexpectedAnswer,
@@ -167,6 +170,13 @@ def test_retry_after_is_kept_to() -> None:
     busy = problem(503, "saturated", **{"Retry-After": "7"})
     slept, _ = pauses(RetryPolicy(attempts=2), busy, busy)
     assert 7 < slept[0] < 7.5
+    # Proxies give a date.
+    moment = formatdate(time.time() + 30, usegmt=True)
+    slept, _ = pauses(RetryPolicy(attempts=2), *[problem(503, "x", **{"Retry-After": moment})] * 2)
+    assert 28 < slept[0] < 31
+    past = problem(503, "x", **{"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"})
+    slept, _ = pauses(RetryPolicy(attempts=2), past, past)
+    assert slept[0] < 1
     # One that is too far away is not waited for.
     slept, error = pauses(RetryPolicy(total_s=5), busy)
     assert (slept, error.retry_after) == ([], 7)
@@ -177,17 +187,22 @@ def test_what_is_worth_another_try() -> None:
     slept, error = pauses(RetryPolicy(attempts=2), in_flight, in_flight)
     assert len(slept) == 1
     assert isinstance(error, IdempotencyInFlight)
+    slow = problem(408, "request-timeout")
+    slept, error = pauses(RetryPolicy(attempts=2), slow, slow)
+    assert len(slept) == 1
+    assert isinstance(error, RequestTimeout)
     for answer, kind in [
         (problem(400, "invalid-request"), InvalidRequest),
         (problem(500, "internal"), ApiError),
         (problem(418, "of-the-future"), ApiError),
-        (httpx.Response(301, headers={"location": "/"}), ApiError),
+        (httpx.Response(301, headers={"location": "https://there/"}), ApiError),
         (httpx.Response(404, text="<html>"), ApiError),
     ]:
         slept, error = pauses(RetryPolicy(), answer)
         assert slept == []
         assert isinstance(error, kind)
         assert error.status == answer.status_code
+        assert (answer.headers.get("location") or "d") in error.detail
 
 
 def test_counting_begins_anew_after_a_success() -> None:

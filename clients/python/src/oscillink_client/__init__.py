@@ -1,8 +1,18 @@
 """Client of the Oscillink Cloud API."""
 
 from ._encode import BatchItem, Diffusion, Solve
+from ._limits import RateLimit
 from ._retry import RetryPolicy
 from ._sse import Event
+from ._transport import installed_version
+from .account_models import (
+    CallbackSecret,
+    Key,
+    LedgerRow,
+    Period,
+    RotatedKey,
+    Usage,
+)
 from .aio import AsyncClient
 from .client import Client
 from .errors import (
@@ -15,11 +25,15 @@ from .errors import (
     IdempotencyMismatch,
     InternalError,
     InvalidRequest,
+    JobFailed,
     KeyInactive,
+    MethodNotAllowed,
+    NotAcceptable,
     NotFound,
     OscillinkError,
     QuotaExceeded,
     RateLimited,
+    RequestTimeout,
     Saturated,
     SignatureError,
     TierRequired,
@@ -27,6 +41,7 @@ from .errors import (
     Unauthorized,
     Unavailable,
     UnexpectedAnswer,
+    UnsupportedMediaType,
     WaitTimeout,
 )
 from .models import (
@@ -34,24 +49,21 @@ from .models import (
     BatchLine,
     BundleEntry,
     Callback,
-    CallbackSecret,
     ChainReceipt,
     ChainStep,
     Failure,
     Job,
-    Key,
-    LedgerRow,
+    JobStatus,
     Meta,
     NullPoint,
-    Period,
     Progress,
     Receipt,
     ReceiptMeta,
-    RotatedKey,
     Signature,
-    Usage,
 )
 from .signatures import verify_ledger, verify_receipt, verify_webhook
+
+__version__ = installed_version()
 
 __all__ = [
     "Answer",
@@ -77,19 +89,25 @@ __all__ = [
     "InternalError",
     "InvalidRequest",
     "Job",
+    "JobFailed",
+    "JobStatus",
     "Key",
     "KeyInactive",
     "LedgerRow",
     "Meta",
+    "MethodNotAllowed",
+    "NotAcceptable",
     "NotFound",
     "NullPoint",
     "OscillinkError",
     "Period",
     "Progress",
     "QuotaExceeded",
+    "RateLimit",
     "RateLimited",
     "Receipt",
     "ReceiptMeta",
+    "RequestTimeout",
     "RetryPolicy",
     "RotatedKey",
     "Saturated",
@@ -101,6 +119,7 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "UnexpectedAnswer",
+    "UnsupportedMediaType",
     "Usage",
     "WaitTimeout",
     "verify_ledger",

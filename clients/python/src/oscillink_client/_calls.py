@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Callable, Generic, TypeVar
+from typing import Any, Callable, Generic, TypeVar, Union
 from urllib.parse import quote
 
 import httpx
@@ -16,18 +16,9 @@ import numpy.typing as npt
 
 from . import _encode as encode
 from ._decode import decode, decode_json, parse_json
+from .account_models import CallbackSecret, Key, LedgerRow, RotatedKey, Usage
 from .errors import UnexpectedAnswer
-from .models import (
-    Answer,
-    Array,
-    BatchLine,
-    CallbackSecret,
-    Job,
-    Key,
-    LedgerRow,
-    RotatedKey,
-    Usage,
-)
+from .models import Answer, Array, BatchLine, Job
 
 T = TypeVar("T")
 
@@ -39,6 +30,19 @@ SOLVES = {
     "diffusion": "/v1/settle/diffusion",
 }
 """Synchronous operations."""
+
+OPERATIONS: Mapping[encode.JobKind, str] = {
+    "settle": "settle",
+    "diffusion": "diffusion",
+    "chain": "chain_receipt",
+}
+"""Those that answer as a kind of job does."""
+
+LONGEST_HOLD_S = 30
+"""How long an answer may be held back: shorter than what proxies allow a silent connection."""
+
+JobRef = Union[str, Job]
+"""A job, or its id."""
 
 
 @dataclass(frozen=True)
@@ -86,24 +90,45 @@ def _npy(response: httpx.Response) -> Array:
     return array
 
 
+def _or_job(read: Callable[[httpx.Response], T]) -> Callable[[httpx.Response], T | Job]:
+    """The answer, or the job that the work has become."""
+    return lambda response: (
+        decode_json(Job, response.content) if response.status_code == 202 else read(response)
+    )
+
+
 def _once(idempotency_key: str | None) -> dict[str, str]:
     """Made here, once a call, so that every sending of the request carries the same key."""
-    return {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+    key = uuid.uuid4().hex if idempotency_key is None else idempotency_key
+    if not (0 < len(key) <= 255 and key.isascii() and key.isprintable() and " " not in key):
+        raise ValueError("idempotency_key: expected 1 to 255 visible ASCII characters")
+    return {"Idempotency-Key": key}
 
 
 def solve(
-    operation: str, Y: npt.ArrayLike, problem: encode.Solve, idempotency_key: str | None
-) -> Call[Answer]:
+    operation: str,
+    Y: npt.ArrayLike,
+    problem: encode.Solve,
+    idempotency_key: str | None,
+    wait_s: float | None = None,
+) -> Call[Answer | Job]:
+    """With `wait_s`, work that is too large to be answered at once may become a job."""
     problem = encode.diffused(problem) if operation == "diffusion" else problem
-    return _solve(SOLVES[operation], Y, problem, idempotency_key, _json(Answer))
+    read = _or_job(_json(Answer))
+    return _solve(SOLVES[operation], Y, problem, idempotency_key, read, wait_s=wait_s)
 
 
 def settle_array(
-    Y: npt.ArrayLike, name: encode.ArrayName, problem: encode.Solve, idempotency_key: str | None
-) -> Call[Array]:
+    Y: npt.ArrayLike,
+    name: encode.ArrayName,
+    problem: encode.Solve,
+    idempotency_key: str | None,
+    wait_s: float | None = None,
+) -> Call[Array | Job]:
     problem = {**problem, "arrays": [name], "include_receipt": False}
     extra = {"Accept": "application/x-npy, application/problem+json"}
-    return _solve(SOLVES["settle"], Y, problem, idempotency_key, _npy, extra)
+    read = _or_job(_npy)
+    return _solve(SOLVES["settle"], Y, problem, idempotency_key, read, extra, wait_s=wait_s)
 
 
 def submit(
@@ -130,51 +155,57 @@ def _solve(
     read: Callable[[httpx.Response], T],
     headers: Mapping[str, str] | None = None,
     query: Mapping[str, str] | None = None,
+    wait_s: float | None = None,
 ) -> Call[T]:
     content, media = encode.body(Y, problem)
+    held_s = int(min(LONGEST_HOLD_S, wait_s or 0))
+    preferred = f"respond-async, wait={held_s}" if held_s > 0 else "respond-async"
     return Call(
         "POST",
         path,
         read,
         {**encode.query(problem), **(query or {})},
-        {"Content-Type": media, **_once(idempotency_key), **(headers or {})},
+        {
+            "Content-Type": media,
+            **_once(idempotency_key),
+            **({} if wait_s is None else {"Prefer": preferred}),
+            **(headers or {}),
+        },
         content,
+        held_s,
     )
 
 
-def submit_batch(
-    items: Iterable[encode.BatchItem], idempotency_key: str | None
-) -> Call[list[BatchLine]]:
+def submit_batch(lines: Iterable[bytes], idempotency_key: str | None) -> Call[list[BatchLine]]:
     def read(response: httpx.Response) -> list[BatchLine]:
         return [decode_json(BatchLine, line) for line in response.iter_lines() if line]
 
     headers = {"Content-Type": "application/x-ndjson", **_once(idempotency_key)}
-    content = b"".join(map(encode.line, items))
-    return Call("POST", "/v1/jobs/batch", read, headers=headers, content=content)
+    return Call("POST", "/v1/jobs/batch", read, headers=headers, content=b"".join(lines))
 
 
-def get(job_id: str, wait_s: int = 0) -> Call[Job]:
+def get(job: JobRef, wait_s: int = 0) -> Call[Job]:
     query = {"wait": str(wait_s)} if wait_s else {}
-    return Call("GET", _job(job_id), _json(Job), query, held_s=wait_s)
+    return Call("GET", _job(job), _json(Job), query, held_s=wait_s)
 
 
-def events(job_id: str, last_event_id: str | None) -> Call[None]:
+def events(job: JobRef, last_event_id: str | None) -> Call[None]:
     headers = {"Accept": "text/event-stream"}
     if last_event_id is not None:
         headers["Last-Event-ID"] = last_event_id
-    return Call("GET", _job(job_id, "/events"), lambda _: None, headers=headers)
+    return Call("GET", _job(job, "/events"), lambda _: None, headers=headers)
 
 
-def result(job_id: str) -> Call[Answer]:
-    return Call("GET", _job(job_id, "/result"), _json(Answer))
+def result(job: JobRef) -> Call[Answer]:
+    return Call("GET", _job(job, "/result"), _json(Answer))
 
 
-def array(job_id: str, name: encode.ArrayName) -> Call[Array]:
-    return Call("GET", _job(job_id, "/result"), _npy, {"array": name})
+def array(job: JobRef, name: encode.ArrayName) -> Call[Array]:
+    return Call("GET", _job(job, "/result"), _npy, {"array": name})
 
 
-def cancel(job_id: str) -> Call[Job]:
-    return Call("DELETE", _job(job_id), _json(Job))
+def cancel(job: JobRef) -> Call[Job]:
+    return Call("DELETE", _job(job), _json(Job))
 
 
 def jobs(
@@ -185,7 +216,8 @@ def jobs(
     since: datetime | str | None,
     page_size: int,
 ) -> Call[Page[Job]]:
-    moment = since.isoformat() if isinstance(since, datetime) else since
+    # A time without a zone is one of here.
+    moment = since.astimezone().isoformat() if isinstance(since, datetime) else since
     named = {"status": status, "kind": kind, "since": moment}
     return Call("GET", "/v1/jobs", _page(Job), _listed(named, cursor, page_size))
 
@@ -217,8 +249,8 @@ def rotate_callback_secret(
     return _rotate(path, CallbackSecret, overlap_seconds, idempotency_key)
 
 
-def redeliver_callback(job_id: str, idempotency_key: str | None) -> Call[Job]:
-    path = _job(job_id, "/callback/redeliver")
+def redeliver_callback(job: JobRef, idempotency_key: str | None) -> Call[Job]:
+    path = _job(job, "/callback/redeliver")
     return Call("POST", path, _json(Job), headers=_once(idempotency_key))
 
 
@@ -237,8 +269,13 @@ def _listed(named: Mapping[str, Any], cursor: str | None, page_size: int) -> dic
     return query
 
 
-def _job(job_id: str, rest: str = "") -> str:
-    return f"/v1/jobs/{_segment(job_id)}{rest}"
+def _job(job: JobRef, rest: str = "") -> str:
+    return f"/v1/jobs/{_segment(id_of(job))}{rest}"
+
+
+def id_of(job: JobRef) -> str:
+    """Its id."""
+    return job.job_id if isinstance(job, Job) else job
 
 
 def _segment(text: str) -> str:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 import numpy as np
 import numpy.typing as npt
 
+from ._numbers import Numbers, floats, row_numbers
+
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
@@ -97,37 +99,24 @@ def diffused(problem: Solve) -> Solve:
     return problem if problem.get("diffusion") is not None else {**problem, "diffusion": True}
 
 
-def floats(value: npt.ArrayLike) -> npt.NDArray[Any]:
-    """The array as it travels: float16 stays, the rest becomes what the service computes with."""
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"expected numbers, got {array.dtype}")
-    wanted = np.dtype("<f2" if array.dtype == np.float16 else "<f4")
-    # What overflows becomes infinite, and the service names its place.
-    with np.errstate(over="ignore"):
-        return np.ascontiguousarray(array, dtype=wanted)
-
-
 def body(Y: npt.ArrayLike, problem: Solve) -> tuple[bytes, str]:
     """The arrays as npy, or as npz when there is more than `Y`; and the body's type."""
+    rows, others = _arrays(Y, problem)
+    out = io.BytesIO()
+    if others:
+        np.savez(out, Y=rows, **others)
+        return out.getvalue(), "application/zip"
+    np.save(out, rows, allow_pickle=False)
+    return out.getvalue(), "application/x-npy"
+
+
+def _arrays(Y: npt.ArrayLike, problem: Solve) -> tuple[Numbers, dict[str, Any]]:
     given: dict[str, Any] = {}
     for name in ARRAYS:
         value: Any = problem.get(name)
         if value is not None:
-            given[name] = _rows(value) if name == "chain" else floats(value)
-    out = io.BytesIO()
-    if given:
-        np.savez(out, Y=floats(Y), **given)
-        return out.getvalue(), "application/zip"
-    np.save(out, floats(Y), allow_pickle=False)
-    return out.getvalue(), "application/x-npy"
-
-
-def _rows(value: npt.ArrayLike) -> npt.NDArray[Any]:
-    rows = np.asarray(value)
-    if rows.dtype.kind not in "iu":
-        raise TypeError("chain: expected row numbers")
-    return np.ascontiguousarray(rows, dtype="<i8")
+            given[name] = row_numbers(value) if name == "chain" else floats(name, value)
+    return floats("Y", Y), given
 
 
 def query(problem: Solve) -> dict[str, str]:
@@ -143,15 +132,13 @@ def query(problem: Solve) -> dict[str, str]:
 
 def line(item: BatchItem) -> bytes:
     """A job of a batch."""
-    document: dict[str, Any] = {"kind": item.kind, "Y": floats(item.Y).tolist()}
+    rows, others = _arrays(item.Y, item.problem)
+    document: dict[str, Any] = {"kind": item.kind, "Y": rows.tolist()}
     for name in ("custom_id", "callback_url"):
         value = getattr(item, name)
         if value is not None:
             document[name] = value
-    for name in ARRAYS:
-        array: Any = item.problem.get(name)
-        if array is not None:
-            document[name] = (_rows(array) if name == "chain" else floats(array)).tolist()
+    document.update((name, array.tolist()) for name, array in others.items())
     problem = diffused(item.problem) if item.kind == "diffusion" else item.problem
     for block, members in _blocks(problem).items():
         if block == "diffusion" and not isinstance(members, Mapping):

@@ -11,21 +11,29 @@ from typing import Any, Callable, TypeVar, Union
 import httpx
 
 from . import _calls as calls
-from ._calls import Call
-from .errors import ApiError, ConnectionFailed, OscillinkError, WaitTimeout, error_of
-from .models import Job
+from ._calls import LONGEST_HOLD_S, Call, JobRef
+from ._encode import ArrayName
+from .errors import (
+    ApiError,
+    ConnectionFailed,
+    JobFailed,
+    OscillinkError,
+    WaitTimeout,
+    error_of,
+)
+from .models import Answer, Array, Job
 
 T = TypeVar("T")
 
-LONGEST_HOLD_S = 30
-"""One look of `wait`: shorter than what proxies allow a silent connection."""
+ABANDON_S = 5.0
+"""How long a caller that has given up is kept for the cancelling of its job."""
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
     """When requests are sent again, always with the same idempotency key.
 
-    That is after 429, 502 to 504, 409 while one of that key is under way, or no answer. Pauses
+    That is after 408, 429, 502 to 504, 409 while one of that key is under way, or no answer. Pauses
     double, are shortened by chance, and are never shorter than the answer's `Retry-After`.
     """
 
@@ -122,21 +130,43 @@ class Programs:
                 failure = error_of(response)
             yield Sleep(pacer.after(failure))
 
-    def wait(self, job_id: str, timeout: float) -> Program[Job]:
+    def wait(self, ref: JobRef, timeout: float) -> Program[Job]:
         """Looks, each look held by the service, until the job has ended."""
         deadline = self._clock() + timeout
-        while True:
+        job: Job | None = None
+        while job is None or not job.ended:
             began = self._clock()
-            hold = int(max(0.0, min(LONGEST_HOLD_S, deadline - began)))
-            job = yield from self.perform(calls.get(job_id, hold))
-            now = self._clock()
-            if job.ended:
-                return job
-            if now >= deadline:
+            if job is not None and began >= deadline:
                 raise WaitTimeout(job, timeout)
+            hold = int(max(0.0, min(LONGEST_HOLD_S, deadline - began)))
+            try:
+                job = yield from self.perform(calls.get(ref, hold))
+            except ConnectionFailed as failure:
+                # All connections are in use, by other waits for example: nothing has gone wrong.
+                busy = isinstance(failure.__cause__, httpx.PoolTimeout)
+                if not busy or (job is None and self._clock() >= deadline):
+                    raise
+                continue
+            now = self._clock()
             # A server that is stopping answers at once.
-            if now - began < hold or hold == 0:
+            early = hold == 0 or now - began < hold
+            if early and now < deadline and not job.ended:
                 yield Sleep(min(0.5, deadline - now))
+        return job
+
+    def answer(self, job: Job, timeout: float) -> Program[Answer]:
+        """The answer of a job once it is done."""
+        job = yield from self.wait(job, timeout)
+        if job.status == "done" and job.result is None:
+            return (yield from self.perform(calls.result(job)))
+        return job.answer()
+
+    def array(self, job: Job, name: ArrayName, timeout: float) -> Program[Array]:
+        """An array of a job once it is done."""
+        job = yield from self.wait(job, timeout)
+        if job.status != "done":
+            raise JobFailed(job)
+        return (yield from self.perform(calls.array(job, name)))
 
 
 def connection_failed(call: Call[Any], error: httpx.RequestError) -> ConnectionFailed:

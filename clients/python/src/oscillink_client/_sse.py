@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import httpx
 
 from . import _calls as calls
-from ._calls import Call
+from ._calls import Call, JobRef
 from ._decode import decode_json
 from ._retry import Pacer, connection_failed
 from .errors import ConnectionFailed, OscillinkError, UnexpectedAnswer, error_of
@@ -62,8 +62,8 @@ def _event(block: bytes) -> Event | None:
 class Follow:
     """Follows a job to its end: what to ask next, what has come, and how long to pause."""
 
-    def __init__(self, job_id: str, last_event_id: str | None, pacer: Pacer) -> None:
-        self._job_id, self._last, self._pacer = job_id, last_event_id, pacer
+    def __init__(self, job: JobRef, last_event_id: str | None, pacer: Pacer) -> None:
+        self._job, self._last, self._pacer = job, last_event_id, pacer
         self._parser = Parser()
         self._failure: OscillinkError | None = None
         self.ended = False
@@ -71,7 +71,7 @@ class Follow:
     def call(self) -> Call[None]:
         """Goes on after the last event."""
         self._parser, self._failure = Parser(), None
-        return calls.events(self._job_id, self._last)
+        return calls.events(self._job, self._last)
 
     def refused(self, response: httpx.Response) -> bool:
         """Whether the answer, whose head has come, is no stream. One that is an error is to be read
@@ -96,7 +96,7 @@ class Follow:
         if isinstance(failure, httpx.Response):
             self._failure = error_of(failure)
         else:
-            self._failure = connection_failed(calls.events(self._job_id, self._last), failure)
+            self._failure = connection_failed(calls.events(self._job, self._last), failure)
 
     def pause(self) -> float:
         """Seconds until the next connection; raises what has gone wrong too often."""

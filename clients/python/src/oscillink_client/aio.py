@@ -4,137 +4,32 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
-from types import TracebackType
-from typing import TYPE_CHECKING, Callable, TypeVar, cast
+from typing import TYPE_CHECKING
 
 import anyio
 import httpx
 import numpy.typing as npt
 
 from . import _calls as calls
-from ._calls import Call, Page
+from ._account import AsyncAccount
+from ._batch import submit_batch
+from ._calls import JobRef
 from ._encode import ArrayName, BatchItem, JobKind, Solve
-from ._retry import Program, Programs, RetryPolicy, Sleep
+from ._solves import AsyncSolves
 from ._sse import SILENCE_S, Event, Follow
-from ._transport import Target
-from .models import (
-    Answer,
-    Array,
-    BatchLine,
-    CallbackSecret,
-    Job,
-    Key,
-    LedgerRow,
-    RotatedKey,
-    Usage,
-)
+from .models import Answer, Array, BatchLine, Job, JobStatus
 
 if TYPE_CHECKING:
-    from typing_extensions import Self, Unpack
-
-T = TypeVar("T")
+    from typing_extensions import Unpack
 
 
-class AsyncClient:
+class AsyncClient(AsyncSolves, AsyncAccount):
     """A key's view of a server. One event loop's; many tasks may share it.
 
+    `base_url` and `api_key` come from `OSCILLINK_SERVER` and `OSCILLINK_API_KEY` when left out.
     `timeout` is the longest silence of a connection in seconds. `http` is a client of your own (its
     proxies, certificates, limits), which you close yourself.
     """
-
-    def __init__(
-        self,
-        base_url: str,
-        api_key: str,
-        *,
-        timeout: float = 60.0,
-        retries: RetryPolicy | None = None,
-        http: httpx.AsyncClient | None = None,
-    ) -> None:
-        self._target = Target(base_url, api_key, timeout)
-        self._programs = Programs(retries or RetryPolicy())
-        self._owns_http = http is None
-        self._http = httpx.AsyncClient() if http is None else http
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Closes the connections."""
-        if self._owns_http:
-            await self._http.aclose()
-
-    def __repr__(self) -> str:
-        return f"AsyncClient({self._target!r})"
-
-    async def settle(
-        self,
-        Y: npt.ArrayLike,
-        *,
-        idempotency_key: str | None = None,
-        **problem: Unpack[Solve],
-    ) -> Answer:
-        """Settles, with receipt, bundle, chain receipt and arrays as asked."""
-        return await self._send(calls.solve("settle", Y, problem, idempotency_key))
-
-    async def receipt(
-        self,
-        Y: npt.ArrayLike,
-        *,
-        idempotency_key: str | None = None,
-        **problem: Unpack[Solve],
-    ) -> Answer:
-        """The receipt alone."""
-        return await self._send(calls.solve("receipt", Y, problem, idempotency_key))
-
-    async def bundle(
-        self,
-        Y: npt.ArrayLike,
-        *,
-        idempotency_key: str | None = None,
-        **problem: Unpack[Solve],
-    ) -> Answer:
-        """The bundle alone; `bundle_k` says how many rows."""
-        return await self._send(calls.solve("bundle", Y, problem, idempotency_key))
-
-    async def chain_receipt(
-        self,
-        Y: npt.ArrayLike,
-        *,
-        idempotency_key: str | None = None,
-        **problem: Unpack[Solve],
-    ) -> Answer:
-        """The chain receipt alone; `chain` is required."""
-        return await self._send(calls.solve("chain_receipt", Y, problem, idempotency_key))
-
-    async def diffusion(
-        self,
-        Y: npt.ArrayLike,
-        *,
-        idempotency_key: str | None = None,
-        **problem: Unpack[Solve],
-    ) -> Answer:
-        """Settles behind diffusion gates (pro, enterprise)."""
-        return await self._send(calls.solve("diffusion", Y, problem, idempotency_key))
-
-    async def settle_array(
-        self,
-        Y: npt.ArrayLike,
-        name: ArrayName = "u",
-        *,
-        idempotency_key: str | None = None,
-        **problem: Unpack[Solve],
-    ) -> Array:
-        """Settles and gives one array alone, sent as npy."""
-        return await self._send(calls.settle_array(Y, name, problem, idempotency_key))
 
     async def submit(
         self,
@@ -160,39 +55,41 @@ class AsyncClient:
     async def submit_batch(
         self, items: Iterable[BatchItem], *, idempotency_key: str | None = None
     ) -> list[BatchLine]:
-        """Makes many jobs in one request. An item at fault costs itself only: see its `error`."""
-        return await self._send(calls.submit_batch(items, idempotency_key))
+        """Makes many jobs, in one request or as few as the limits allow. Every item has its line,
+        in order; one that the service refuses costs itself only: see its `error`."""
+        return await self._run(submit_batch(self._programs, items, idempotency_key))
 
-    async def get(self, job_id: str) -> Job:
+    async def get(self, job: JobRef) -> Job:
         """The job as it is, with its result once done."""
-        return await self._send(calls.get(job_id))
+        return await self._send(calls.get(job))
 
-    async def wait(self, job_id: str, timeout: float = 600.0) -> Job:
-        """The job once it has ended, whether well or not; `WaitTimeout` after `timeout` seconds."""
-        return await self._run(self._programs.wait(job_id, timeout))
+    async def wait(self, job: JobRef, timeout: float = 600.0) -> Job:
+        """The job once it has ended, whether well or not; `WaitTimeout` after `timeout` seconds.
+        Giving up leaves the job running: see `cancel`."""
+        return await self._run(self._programs.wait(job, timeout))
 
-    async def result(self, job_id: str) -> Answer:
+    async def result(self, job: JobRef) -> Answer:
         """The answer of a job that is done."""
-        return await self._send(calls.result(job_id))
+        return await self._send(calls.result(job))
 
-    async def array(self, job_id: str, name: ArrayName = "u") -> Array:
+    async def array(self, job: JobRef, name: ArrayName = "u") -> Array:
         """One array of a job that is done."""
-        return await self._send(calls.array(job_id, name))
+        return await self._send(calls.array(job, name))
 
     async def arrays(
-        self, job_id: str, names: Iterable[ArrayName] = ("u", "ustar", "gates")
+        self, job: JobRef, names: Iterable[ArrayName] = ("u", "ustar", "gates")
     ) -> dict[str, Array]:
         """Arrays of a job that is done, by name."""
-        return {name: await self.array(job_id, name) for name in names}
+        return {name: await self.array(job, name) for name in names}
 
-    async def cancel(self, job_id: str) -> Job:
+    async def cancel(self, job: JobRef) -> Job:
         """Cancels: at once when queued, at the next check point when running."""
-        return await self._send(calls.cancel(job_id))
+        return await self._send(calls.cancel(job))
 
     def jobs(
         self,
         *,
-        status: str | None = None,
+        status: JobStatus | None = None,
         kind: JobKind | None = None,
         since: datetime | str | None = None,
         page_size: int = 100,
@@ -204,44 +101,16 @@ class AsyncClient:
             )
         )
 
-    async def usage(self) -> Usage:
-        """The key's window and month."""
-        return await self._send(calls.usage())
-
-    def ledger(self, *, page_size: int = 100) -> AsyncIterator[LedgerRow]:
-        """Ledger rows, newest first; see `verify_ledger`."""
-        return self._pages(lambda cursor: calls.ledger(cursor, page_size))
-
-    async def key(self) -> Key:
-        """The key's tier, features and limits."""
-        return await self._send(calls.key())
-
-    async def rotate_key(
-        self, *, overlap_seconds: int | None = None, idempotency_key: str | None = None
-    ) -> RotatedKey:
-        """A new secret. This client goes on with the old one, which works for the overlap."""
-        return await self._send(calls.rotate_key(overlap_seconds, idempotency_key))
-
-    async def callback_secret(self) -> CallbackSecret:
-        """The secret that signs the key's callbacks."""
-        return await self._send(calls.callback_secret())
-
-    async def rotate_callback_secret(
-        self, *, overlap_seconds: int | None = None, idempotency_key: str | None = None
-    ) -> CallbackSecret:
-        """A new secret for callbacks; both sign for the overlap."""
-        return await self._send(calls.rotate_callback_secret(overlap_seconds, idempotency_key))
-
-    async def redeliver_callback(self, job_id: str, *, idempotency_key: str | None = None) -> Job:
+    async def redeliver_callback(self, job: JobRef, *, idempotency_key: str | None = None) -> Job:
         """Has the job's callback delivered once more, under the same `webhook-id`."""
-        return await self._send(calls.redeliver_callback(job_id, idempotency_key))
+        return await self._send(calls.redeliver_callback(job, idempotency_key))
 
     async def stream(
-        self, job_id: str, *, last_event_id: str | None = None
+        self, job: JobRef, *, last_event_id: str | None = None
     ) -> AsyncIterator[Event]:
         """The job's states as they come, until its end. A lost connection is taken up again after
         the last event; `last_event_id` does so across programs."""
-        follow = Follow(job_id, last_event_id, self._programs.pacer())
+        follow = Follow(job, last_event_id, self._programs.pacer())
         while True:
             request = self._target.request(self._http, follow.call(), SILENCE_S)
             try:
@@ -261,33 +130,3 @@ class AsyncClient:
             if follow.ended:
                 return
             await anyio.sleep(follow.pause())
-
-    async def _pages(self, page_at: Callable[[str | None], Call[Page[T]]]) -> AsyncIterator[T]:
-        cursor = None
-        while True:
-            page = await self._send(page_at(cursor))
-            for item in page.items:
-                yield item
-            cursor = page.next_cursor
-            if cursor is None:
-                return
-
-    async def _send(self, call: Call[T]) -> T:
-        return await self._run(self._programs.perform(call))
-
-    async def _run(self, program: Program[T]) -> T:
-        try:
-            step = next(program)
-            while True:
-                if isinstance(step, Sleep):
-                    await anyio.sleep(step.seconds)
-                    step = program.send(None)
-                    continue
-                try:
-                    response = await self._http.send(self._target.request(self._http, step.call))
-                except httpx.RequestError as error:
-                    step = program.throw(error)
-                else:
-                    step = program.send(response)
-        except StopIteration as stop:
-            return cast(T, stop.value)

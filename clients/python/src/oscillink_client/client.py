@@ -6,136 +6,31 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import datetime
-from types import TracebackType
-from typing import TYPE_CHECKING, Callable, TypeVar, cast
+from typing import TYPE_CHECKING
 
 import httpx
 import numpy.typing as npt
 
 from . import _calls as calls
-from ._calls import Call, Page
+from ._account import Account
+from ._batch import submit_batch
+from ._calls import JobRef
 from ._encode import ArrayName, BatchItem, JobKind, Solve
-from ._retry import Program, Programs, RetryPolicy, Sleep
+from ._solves import Solves
 from ._sse import SILENCE_S, Event, Follow
-from ._transport import Target
-from .models import (
-    Answer,
-    Array,
-    BatchLine,
-    CallbackSecret,
-    Job,
-    Key,
-    LedgerRow,
-    RotatedKey,
-    Usage,
-)
+from .models import Answer, Array, BatchLine, Job, JobStatus
 
 if TYPE_CHECKING:
-    from typing_extensions import Self, Unpack
-
-T = TypeVar("T")
+    from typing_extensions import Unpack
 
 
-class Client:
+class Client(Solves, Account):
     """A key's view of a server. Safe to share between threads.
 
+    `base_url` and `api_key` come from `OSCILLINK_SERVER` and `OSCILLINK_API_KEY` when left out.
     `timeout` is the longest silence of a connection in seconds. `http` is a client of your own (its
     proxies, certificates, limits), which you close yourself.
     """
-
-    def __init__(
-        self,
-        base_url: str,
-        api_key: str,
-        *,
-        timeout: float = 60.0,
-        retries: RetryPolicy | None = None,
-        http: httpx.Client | None = None,
-    ) -> None:
-        self._target = Target(base_url, api_key, timeout)
-        self._programs = Programs(retries or RetryPolicy())
-        self._owns_http = http is None
-        self._http = httpx.Client() if http is None else http
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Closes the connections."""
-        if self._owns_http:
-            self._http.close()
-
-    def __repr__(self) -> str:
-        return f"Client({self._target!r})"
-
-    def settle(
-        self,
-        Y: npt.ArrayLike,
-        *,
-        idempotency_key: str | None = None,
-        **problem: Unpack[Solve],
-    ) -> Answer:
-        """Settles, with receipt, bundle, chain receipt and arrays as asked."""
-        return self._send(calls.solve("settle", Y, problem, idempotency_key))
-
-    def receipt(
-        self,
-        Y: npt.ArrayLike,
-        *,
-        idempotency_key: str | None = None,
-        **problem: Unpack[Solve],
-    ) -> Answer:
-        """The receipt alone."""
-        return self._send(calls.solve("receipt", Y, problem, idempotency_key))
-
-    def bundle(
-        self,
-        Y: npt.ArrayLike,
-        *,
-        idempotency_key: str | None = None,
-        **problem: Unpack[Solve],
-    ) -> Answer:
-        """The bundle alone; `bundle_k` says how many rows."""
-        return self._send(calls.solve("bundle", Y, problem, idempotency_key))
-
-    def chain_receipt(
-        self,
-        Y: npt.ArrayLike,
-        *,
-        idempotency_key: str | None = None,
-        **problem: Unpack[Solve],
-    ) -> Answer:
-        """The chain receipt alone; `chain` is required."""
-        return self._send(calls.solve("chain_receipt", Y, problem, idempotency_key))
-
-    def diffusion(
-        self,
-        Y: npt.ArrayLike,
-        *,
-        idempotency_key: str | None = None,
-        **problem: Unpack[Solve],
-    ) -> Answer:
-        """Settles behind diffusion gates (pro, enterprise)."""
-        return self._send(calls.solve("diffusion", Y, problem, idempotency_key))
-
-    def settle_array(
-        self,
-        Y: npt.ArrayLike,
-        name: ArrayName = "u",
-        *,
-        idempotency_key: str | None = None,
-        **problem: Unpack[Solve],
-    ) -> Array:
-        """Settles and gives one array alone, sent as npy."""
-        return self._send(calls.settle_array(Y, name, problem, idempotency_key))
 
     def submit(
         self,
@@ -161,39 +56,41 @@ class Client:
     def submit_batch(
         self, items: Iterable[BatchItem], *, idempotency_key: str | None = None
     ) -> list[BatchLine]:
-        """Makes many jobs in one request. An item at fault costs itself only: see its `error`."""
-        return self._send(calls.submit_batch(items, idempotency_key))
+        """Makes many jobs, in one request or as few as the limits allow. Every item has its line,
+        in order; one that the service refuses costs itself only: see its `error`."""
+        return self._run(submit_batch(self._programs, items, idempotency_key))
 
-    def get(self, job_id: str) -> Job:
+    def get(self, job: JobRef) -> Job:
         """The job as it is, with its result once done."""
-        return self._send(calls.get(job_id))
+        return self._send(calls.get(job))
 
-    def wait(self, job_id: str, timeout: float = 600.0) -> Job:
-        """The job once it has ended, whether well or not; `WaitTimeout` after `timeout` seconds."""
-        return self._run(self._programs.wait(job_id, timeout))
+    def wait(self, job: JobRef, timeout: float = 600.0) -> Job:
+        """The job once it has ended, whether well or not; `WaitTimeout` after `timeout` seconds.
+        Giving up leaves the job running: see `cancel`."""
+        return self._run(self._programs.wait(job, timeout))
 
-    def result(self, job_id: str) -> Answer:
+    def result(self, job: JobRef) -> Answer:
         """The answer of a job that is done."""
-        return self._send(calls.result(job_id))
+        return self._send(calls.result(job))
 
-    def array(self, job_id: str, name: ArrayName = "u") -> Array:
+    def array(self, job: JobRef, name: ArrayName = "u") -> Array:
         """One array of a job that is done."""
-        return self._send(calls.array(job_id, name))
+        return self._send(calls.array(job, name))
 
     def arrays(
-        self, job_id: str, names: Iterable[ArrayName] = ("u", "ustar", "gates")
+        self, job: JobRef, names: Iterable[ArrayName] = ("u", "ustar", "gates")
     ) -> dict[str, Array]:
         """Arrays of a job that is done, by name."""
-        return {name: self.array(job_id, name) for name in names}
+        return {name: self.array(job, name) for name in names}
 
-    def cancel(self, job_id: str) -> Job:
+    def cancel(self, job: JobRef) -> Job:
         """Cancels: at once when queued, at the next check point when running."""
-        return self._send(calls.cancel(job_id))
+        return self._send(calls.cancel(job))
 
     def jobs(
         self,
         *,
-        status: str | None = None,
+        status: JobStatus | None = None,
         kind: JobKind | None = None,
         since: datetime | str | None = None,
         page_size: int = 100,
@@ -205,42 +102,14 @@ class Client:
             )
         )
 
-    def usage(self) -> Usage:
-        """The key's window and month."""
-        return self._send(calls.usage())
-
-    def ledger(self, *, page_size: int = 100) -> Iterator[LedgerRow]:
-        """Ledger rows, newest first; see `verify_ledger`."""
-        return self._pages(lambda cursor: calls.ledger(cursor, page_size))
-
-    def key(self) -> Key:
-        """The key's tier, features and limits."""
-        return self._send(calls.key())
-
-    def rotate_key(
-        self, *, overlap_seconds: int | None = None, idempotency_key: str | None = None
-    ) -> RotatedKey:
-        """A new secret. This client goes on with the old one, which works for the overlap."""
-        return self._send(calls.rotate_key(overlap_seconds, idempotency_key))
-
-    def callback_secret(self) -> CallbackSecret:
-        """The secret that signs the key's callbacks."""
-        return self._send(calls.callback_secret())
-
-    def rotate_callback_secret(
-        self, *, overlap_seconds: int | None = None, idempotency_key: str | None = None
-    ) -> CallbackSecret:
-        """A new secret for callbacks; both sign for the overlap."""
-        return self._send(calls.rotate_callback_secret(overlap_seconds, idempotency_key))
-
-    def redeliver_callback(self, job_id: str, *, idempotency_key: str | None = None) -> Job:
+    def redeliver_callback(self, job: JobRef, *, idempotency_key: str | None = None) -> Job:
         """Has the job's callback delivered once more, under the same `webhook-id`."""
-        return self._send(calls.redeliver_callback(job_id, idempotency_key))
+        return self._send(calls.redeliver_callback(job, idempotency_key))
 
-    def stream(self, job_id: str, *, last_event_id: str | None = None) -> Iterator[Event]:
+    def stream(self, job: JobRef, *, last_event_id: str | None = None) -> Iterator[Event]:
         """The job's states as they come, until its end. A lost connection is taken up again after
         the last event; `last_event_id` does so across programs."""
-        follow = Follow(job_id, last_event_id, self._programs.pacer())
+        follow = Follow(job, last_event_id, self._programs.pacer())
         while True:
             request = self._target.request(self._http, follow.call(), SILENCE_S)
             try:
@@ -257,32 +126,3 @@ class Client:
             if follow.ended:
                 return
             time.sleep(follow.pause())
-
-    def _pages(self, page_at: Callable[[str | None], Call[Page[T]]]) -> Iterator[T]:
-        cursor = None
-        while True:
-            page = self._send(page_at(cursor))
-            yield from page.items
-            cursor = page.next_cursor
-            if cursor is None:
-                return
-
-    def _send(self, call: Call[T]) -> T:
-        return self._run(self._programs.perform(call))
-
-    def _run(self, program: Program[T]) -> T:
-        try:
-            step = next(program)
-            while True:
-                if isinstance(step, Sleep):
-                    time.sleep(step.seconds)
-                    step = program.send(None)
-                    continue
-                try:
-                    response = self._http.send(self._target.request(self._http, step.call))
-                except httpx.RequestError as error:
-                    step = program.throw(error)
-                else:
-                    step = program.send(response)
-        except StopIteration as stop:
-            return cast(T, stop.value)

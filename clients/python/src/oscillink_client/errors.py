@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from email.utils import parsedate_to_datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import httpx
+
+from ._limits import RateLimit, limits_of
 
 if TYPE_CHECKING:
     from .models import Job
@@ -38,6 +43,22 @@ class WaitTimeout(OscillinkError, TimeoutError):
     def __init__(self, job: Job, timeout: float) -> None:
         super().__init__(f"{job.job_id} is {job.status} after {timeout:g} s")
         self.job = job
+        self.timeout = timeout
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.job, self.timeout)
+
+
+class JobFailed(OscillinkError):
+    """The job ended without an answer. `job` says how, and `job.error` why."""
+
+    def __init__(self, job: Job) -> None:
+        reason = f": {job.error.code}: {job.error.detail}" if job.error else ""
+        super().__init__(f"{job.job_id} ended as {job.status}{reason}")
+        self.job = job
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.job,)
 
 
 @dataclass(frozen=True)
@@ -61,10 +82,13 @@ class ApiError(OscillinkError):
         request_id: str | None,
         errors: tuple[FieldError, ...] = (),
         retry_after: float | None = None,
+        rate_limits: Mapping[str, RateLimit] | None = None,
     ) -> None:
-        fields = "".join(f"; {error.field}: {error.detail}" for error in errors)
+        # The service's detail tells the first of them.
+        fields = [f"{error.field}: {error.detail}" for error in errors]
+        told = "; ".join([detail, *(field for field in fields if field not in detail)])
         named = f" ({request_id})" if request_id else ""
-        super().__init__(f"{status} {title}: {detail}{fields}{named}")
+        super().__init__(f"{status} {title}: {told}{named}")
         self.status = status
         self.type = type
         self.title = title
@@ -73,11 +97,19 @@ class ApiError(OscillinkError):
         self.errors = errors
         self.retry_after = retry_after
         """Seconds after which the same request is worth sending again."""
+        self.rate_limits = dict(rate_limits or {})
+        """Limits that the answer told of, by name."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors travel between processes, where pickle would call `__init__` with the message.
+        names = ("status", "type", "title", "detail", "request_id", "errors", "retry_after")
+        given = {name: getattr(self, name) for name in (*names, "rate_limits")}
+        return partial(type(self), **given), ()
 
     @property
     def retryable(self) -> bool:
         """Whether the same request may succeed later."""
-        return self.status in (429, 502, 503, 504)
+        return self.status in (408, 429, 502, 503, 504)
 
 
 class InvalidRequest(ApiError):
@@ -104,6 +136,18 @@ class NotFound(ApiError):
     """404: no such route or job, or someone else's."""
 
 
+class MethodNotAllowed(ApiError):
+    """405: the route has other methods."""
+
+
+class NotAcceptable(ApiError):
+    """406: no form of the answer fits what the request accepts."""
+
+
+class RequestTimeout(ApiError):
+    """408: the body came too slowly."""
+
+
 class Conflict(ApiError):
     """409: the thing is in another state."""
 
@@ -117,7 +161,12 @@ class IdempotencyInFlight(ApiError):
 
 
 class TooLarge(ApiError):
-    """413: more than the limits allow."""
+    """413: more than the limits allow. What is too large to be answered at once can be a job: see
+    `submit`, and `wait` of `settle`."""
+
+
+class UnsupportedMediaType(ApiError):
+    """415: the type or encoding of the body is not known."""
 
 
 class IdempotencyMismatch(ApiError):
@@ -151,9 +200,13 @@ TYPES: Mapping[str, type[ApiError]] = {
     "key-inactive": KeyInactive,
     "feature-disabled": FeatureDisabled,
     "not-found": NotFound,
+    "method-not-allowed": MethodNotAllowed,
+    "not-acceptable": NotAcceptable,
+    "request-timeout": RequestTimeout,
     "conflict": Conflict,
     "idempotency-in-flight": IdempotencyInFlight,
     "too-large": TooLarge,
+    "unsupported-media-type": UnsupportedMediaType,
     "idempotency-mismatch": IdempotencyMismatch,
     "rate-limited": RateLimited,
     "quota-exceeded": QuotaExceeded,
@@ -171,6 +224,10 @@ def error_of(response: httpx.Response) -> ApiError:
         document = None
     if not isinstance(document, dict):
         document = {}
+    if response.has_redirect_location and "detail" not in document:
+        # Not followed: a POST would become a GET on the way.
+        location = response.headers["location"]
+        document["detail"] = f"the answer points to {location!r}: is base_url right?"
     return problem_of(document, response.status_code, response.headers)
 
 
@@ -196,15 +253,23 @@ def problem_of(document: Mapping[str, object], status: int, headers: Mapping[str
             if isinstance(error, dict)
         ),
         retry_after=_seconds(headers.get("retry-after")) or _seconds(document.get("retry_after")),
+        rate_limits=limits_of(headers),
     )
 
 
 def _seconds(value: object) -> float | None:
-    # The service sends seconds; a date, which proxies may send, is not worth a parser.
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
         seconds = float(value)
     except ValueError:
-        return None
+        return _seconds_until(str(value))
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _seconds_until(date: str) -> float | None:
+    # The service sends seconds; proxies may send a date.
+    try:
+        return max(0.0, parsedate_to_datetime(date).timestamp() - time.time())
+    except (TypeError, ValueError, OverflowError):
+        return None

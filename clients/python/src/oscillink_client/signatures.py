@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Union
 
+from .account_models import LedgerRow
 from .errors import SignatureError
-from .models import LedgerRow, Receipt
+from .models import Receipt
 
 Secret = Union[str, bytes]
 
