@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from typing import Any
+
 import httpx
 import pytest
 from harness import Connect, Proxy, Server, matrix
 
-from oscillink_client import BatchItem, ConnectionFailed, RateLimited, RetryPolicy, UnexpectedAnswer
+from oscillink_client import (
+    AsyncClient,
+    BatchItem,
+    BatchLine,
+    ConnectionFailed,
+    RateLimited,
+    RetryPolicy,
+    UnexpectedAnswer,
+)
 from oscillink_client import _batch as batch
-from oscillink_client._retry import Programs, Send, Sleep
+from oscillink_client._retry import Program, Programs, Send, Sleep
 
 
 def items(count: int) -> list[BatchItem]:
@@ -40,7 +52,7 @@ def test_a_batch_that_is_sent_again(connect: Connect, server: Server, proxy: Pro
 
 
 def test_the_rest_of_a_batch_is_refused(connect: Connect, limited: Server) -> None:
-    client = connect(limited.new_key(), limited.url, retries=RetryPolicy(attempts=1))
+    client = connect(limited.new_key(), limited.url)
     # Three requests an hour.
     lines = client.submit_batch(items(18))
     assert [line.status for line in lines] == [202] * 15 + [429] * 3
@@ -59,8 +71,12 @@ def answer(*statuses: int) -> httpx.Response:
     return httpx.Response(200, text="".join(accepted if s == 202 else refused for s in statuses))
 
 
+def submitting(policy: RetryPolicy) -> Program[list[BatchLine]]:
+    return batch.submit_batch(Programs(policy), batch.Encoded.of(items(3)), None)
+
+
 def test_a_server_that_stops_within_a_batch() -> None:
-    program = batch.submit_batch(Programs(RetryPolicy()), items(3), None)
+    program = submitting(RetryPolicy())
     first = next(program)
     assert isinstance(first, Send)
     pause = program.send(answer(202, 503))
@@ -75,16 +91,34 @@ def test_a_server_that_stops_within_a_batch() -> None:
 
 
 def test_a_server_that_does_not_come_back() -> None:
-    program = batch.submit_batch(Programs(RetryPolicy(attempts=1)), items(3), None)
+    program = submitting(RetryPolicy(attempts=1))
     next(program)
     with pytest.raises(StopIteration) as done:
         program.send(answer(202, 503))
     assert [line.status for line in done.value.value] == [202, 503, 503]
-    program = batch.submit_batch(Programs(RetryPolicy(attempts=1)), items(3), None)
+    program = submitting(RetryPolicy(attempts=1))
     next(program)
     with pytest.raises(UnexpectedAnswer, match="1 answers to 3 lines"):
         program.send(answer(202))
-    program = batch.submit_batch(Programs(RetryPolicy(attempts=1)), items(3), None)
+    program = submitting(RetryPolicy(attempts=1))
     next(program)
     with pytest.raises(ConnectionFailed):
         program.throw(httpx.ReadError("lost"))
+
+
+def test_the_event_loop_is_not_held_up(server: Server) -> None:
+    makers: list[threading.Thread] = []
+
+    class Tensor:
+        def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+            makers.append(threading.current_thread())
+            return matrix(3, 2)
+
+    async def story() -> None:
+        async with AsyncClient(server.url, server.new_key()) as client:
+            (line,) = await client.submit_batch([BatchItem(Tensor())])
+            assert line.status == 202
+
+    asyncio.run(story())
+    assert makers
+    assert threading.main_thread() not in makers

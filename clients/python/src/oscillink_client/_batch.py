@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from . import _calls as calls
 from . import _encode as encode
@@ -18,16 +18,27 @@ MAX_BYTES = 32 << 20
 """Of one request. The service takes more by default; what it does not take is sent again."""
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """A batch as it travels. All of it is made before any is sent: an item that makes no sense must
+    not leave half a batch behind."""
+
+    names: list[str | None]
+    lines: list[bytes]
+
+    @classmethod
+    def of(cls, items: Iterable[encode.BatchItem]) -> Encoded:
+        """A millisecond for a thousand numbers."""
+        items = list(items)
+        lines = [_line(place, item) for place, item in enumerate(items)]
+        return cls([item.custom_id for item in items], lines)
+
+
 def submit_batch(
-    programs: Programs, items: Iterable[encode.BatchItem], idempotency_key: str | None
+    programs: Programs, batch: Encoded, idempotency_key: str | None
 ) -> Program[list[BatchLine]]:
     """Every item has its line, in order, whatever became of it."""
-    names: list[str | None] = []
-    pending: list[bytes] = []
-    # All are read before the first is sent: one that makes no sense must not leave half a batch.
-    for item in items:
-        names.append(item.custom_id)
-        pending.append(_line(len(pending), item))
+    names, pending = batch.names, batch.lines
     key = uuid.uuid4().hex if idempotency_key is None else idempotency_key
     done: list[BatchLine] = []
     request = 0

@@ -7,12 +7,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.to_thread
 import httpx
 import numpy.typing as npt
 
 from . import _calls as calls
 from ._account import AsyncAccount
-from ._batch import submit_batch
+from ._batch import Encoded, submit_batch
 from ._calls import JobRef
 from ._encode import ArrayName, BatchItem, JobKind, Solve
 from ._solves import AsyncSolves
@@ -57,7 +58,9 @@ class AsyncClient(AsyncSolves, AsyncAccount):
     ) -> list[BatchLine]:
         """Makes many jobs, in one request or as few as the limits allow. Every item has its line,
         in order; one that the service refuses costs itself only: see its `error`."""
-        return await self._run(submit_batch(self._programs, items, idempotency_key))
+        # In a thread: a large batch takes seconds, in which others of the event loop go on.
+        batch = await anyio.to_thread.run_sync(Encoded.of, list(items))
+        return await self._run(submit_batch(self._programs, batch, idempotency_key))
 
     async def get(self, job: JobRef) -> Job:
         """The job as it is, with its result once done."""

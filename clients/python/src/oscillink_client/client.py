@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from . import _calls as calls
 from ._account import Account
-from ._batch import submit_batch
+from ._batch import Encoded, submit_batch
 from ._calls import JobRef
 from ._encode import ArrayName, BatchItem, JobKind, Solve
 from ._solves import Solves
@@ -58,7 +58,7 @@ class Client(Solves, Account):
     ) -> list[BatchLine]:
         """Makes many jobs, in one request or as few as the limits allow. Every item has its line,
         in order; one that the service refuses costs itself only: see its `error`."""
-        return self._run(submit_batch(self._programs, items, idempotency_key))
+        return self._run(submit_batch(self._programs, Encoded.of(items), idempotency_key))
 
     def get(self, job: JobRef) -> Job:
         """The job as it is, with its result once done."""
