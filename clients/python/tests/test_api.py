@@ -96,7 +96,10 @@ def test_an_array_alone(client: Client) -> None:
     Y = matrix(30, 4)
     u = client.settle_array(Y, "u", psi=Y[0])
     assert u.shape == (30, 4)
-    np.testing.assert_array_equal(u, client.settle(Y, psi=Y[0], arrays=["u"]).arrays["u"])
+    answer = client.settle(Y, psi=Y[0], arrays=["u"], idempotency_key="mine")
+    np.testing.assert_array_equal(u, answer.arrays["u"])
+    # Answers with arrays can be compared.
+    assert client.settle(Y, psi=Y[0], arrays=["u"], idempotency_key="mine") == answer
 
 
 def test_parameters_reach_the_service(client: Client) -> None:

@@ -9,11 +9,12 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-from harness import Connect, Server, matrix
+from harness import Connect, Proxy, Server, matrix
 
 from oscillink_client import (
     Answer,
@@ -42,15 +43,20 @@ def test_large_work_is_waited_for(connect: Connect, small: Server) -> None:
     client = connect(small.new_key(), small.url)
     with pytest.raises(TooLarge, match="150 rows"):
         client.settle(LARGE)
-    answer = client.settle(LARGE, psi=LARGE[0], bundle_k=3, arrays=["u"], wait=60)
+    names: Any = iter(["u", "gates"])
+    answer = client.settle(LARGE, psi=LARGE[0], bundle_k=3, arrays=names, wait=60)
     jobs = list(client.jobs())
     assert [job.units for job in jobs] == [800]
     assert answer.meta.N == 200
     assert answer.state_sig == client.result(jobs[0]).state_sig
     u = client.settle_array(LARGE, "u", psi=LARGE[0], wait=60)
     np.testing.assert_array_equal(u, client.array(jobs[0]))
-    chain = client.chain_receipt(LARGE, chain=[1, 2, 3], wait=60)
+    # With its arrays, which jobs give separately.
+    assert set(answer.arrays) == {"u", "gates"}
+    np.testing.assert_array_equal(u, answer.arrays["u"])
+    chain = client.chain_receipt(LARGE, chain=[1, 2, 3], arrays="ustar", wait=60)
     assert chain.chain_receipt is not None
+    assert chain.arrays["ustar"].shape == LARGE.shape
     assert client.diffusion(LARGE, wait=math.inf).meta.diffusion is not None
     assert [job.kind for job in client.jobs()] == ["diffusion", "chain", "settle", "settle"]
 
@@ -83,6 +89,17 @@ def test_a_job_that_was_not_asked_for(connect: Connect, small: Server) -> None:
     assert client.settle(LARGE).meta.N == 200
     assert client.settle_array(LARGE).shape == LARGE.shape
     assert len(list(client.jobs())) == 2
+
+
+def test_a_lost_202_makes_one_job(connect: Connect, small: Server) -> None:
+    proxy = Proxy(small.url)
+    key = small.new_key()
+    client = connect(key, proxy.url, retries=RetryPolicy(first_delay_s=0.01))
+    proxy.lose = 2
+    assert client.settle(LARGE, wait=60).meta.N == 200
+    assert [answer[:12] for answer in proxy.lost] == [b"HTTP/1.1 202"] * 2
+    assert len(list(connect(key, small.url).jobs())) == 1
+    proxy.close()
 
 
 def test_a_wait_that_is_too_short(connect: Connect, small: Server) -> None:

@@ -117,7 +117,7 @@ def test_silence_ends(connect: Connect) -> None:
 
 def test_what_is_no_answer_of_the_service(connect: Connect, server: Server) -> None:
     # The page is one of the service's, but not what was asked for.
-    with pytest.raises(UnexpectedAnswer):
+    with pytest.raises(UnexpectedAnswer, match=r"^GET /v1/usage: .* \(200, text/html.*, req_"):
         connect(server.new_key(), f"{server.url}/docs?").usage()
     with pytest.raises(ValueError, match="not an http"):
         connect("k", "localhost:80")

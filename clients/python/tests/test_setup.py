@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 
@@ -103,6 +104,14 @@ def test_limits_are_told(connect: Connect, limited: Server) -> None:
     assert 60 < caught.value.retry_after <= 1_200
     # What other answers have told still holds.
     assert client.rate_limits["month"].limit == 50_000_000
+
+
+def test_the_server_that_does_not_answer_is_named(connect: Connect) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+    client = connect("ok_x", f"http://{address}", retries=NO_RETRIES)
+    with pytest.raises(ConnectionFailed, match=f"^GET http://{address}/v1/jobs: ConnectError"):
+        list(client.jobs(status="done"))
 
 
 def test_threads_share_a_client(connect: Connect, server: Server) -> None:

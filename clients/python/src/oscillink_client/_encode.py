@@ -119,6 +119,13 @@ def _arrays(Y: npt.ArrayLike, problem: Solve) -> tuple[Numbers, dict[str, Any]]:
     return floats("Y", Y), given
 
 
+def array_names(problem: Solve) -> list[ArrayName]:
+    """The arrays to return."""
+    names: Any = problem.get("arrays") or []
+    several: Any = [names] if isinstance(names, str) else names
+    return list(several)
+
+
 def query(problem: Solve) -> dict[str, str]:
     """The parameters as they stand in a URL."""
     pairs: dict[str, str] = {}
@@ -158,9 +165,7 @@ def _blocks(problem: Solve) -> dict[str, Any]:
         elif name in OPTIONS:
             blocks.setdefault("options", {})[name] = value
         elif name == "arrays":
-            named: Any = value
-            names = [named] if isinstance(named, str) else list(named)
-            blocks.setdefault("options", {})["array"] = names
+            blocks.setdefault("options", {})["array"] = array_names(problem)
         elif name == "diffusion":
             blocks[name] = value
         else:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass, replace
 from typing import Any, Callable, TypeVar, Union
 
 import httpx
@@ -18,6 +18,7 @@ from .errors import (
     ConnectionFailed,
     JobFailed,
     OscillinkError,
+    UnexpectedAnswer,
     WaitTimeout,
     error_of,
 )
@@ -126,7 +127,7 @@ class Programs:
             else:
                 assert response is not None, "a Send is answered with a response"
                 if response.is_success:
-                    return call.read(response)
+                    return _read(call, response)
                 failure = error_of(response)
             yield Sleep(pacer.after(failure))
 
@@ -154,24 +155,34 @@ class Programs:
                 yield Sleep(min(0.5, deadline - now))
         return job
 
-    def answer(self, job: Job, timeout: float) -> Program[Answer]:
-        """The answer of a job once it is done."""
+    def answer(self, job: Job, names: Iterable[ArrayName], timeout: float) -> Program[Answer]:
+        """The answer of a job once it is done, with the arrays that were asked for."""
         job = yield from self.wait(job, timeout)
-        if job.status == "done" and job.result is None:
-            return (yield from self.perform(calls.result(job)))
-        return job.answer()
-
-    def array(self, job: Job, name: ArrayName, timeout: float) -> Program[Array]:
-        """An array of a job once it is done."""
-        job = yield from self.wait(job, timeout)
-        if job.status != "done":
+        answer = job.result
+        if job.status == "done" and answer is None:
+            answer = yield from self.perform(calls.result(job))
+        if answer is None:
             raise JobFailed(job)
-        return (yield from self.perform(calls.array(job, name)))
+        arrays: dict[str, Array] = {}
+        for name in names:
+            arrays[name] = yield from self.perform(calls.array(job, name))
+        return replace(answer, arrays=arrays)
 
 
 def connection_failed(call: Call[Any], error: httpx.RequestError) -> ConnectionFailed:
     """The error, with its cause."""
-    kind = type(error).__name__
-    failure = ConnectionFailed(f"{call.method} {call.path}: {kind}: {error}")
+    request: httpx.Request | None = getattr(error, "_request", None)
+    where = str(request.url.copy_with(query=None)) if request else call.path
+    what = ": ".join(filter(None, (type(error).__name__, str(error))))
+    failure = ConnectionFailed(f"{call.method} {where}: {what}")
     failure.__cause__ = error
     return failure
+
+
+def _read(call: Call[T], response: httpx.Response) -> T:
+    try:
+        return call.read(response)
+    except UnexpectedAnswer as error:
+        told = [str(response.status_code), response.headers.get("content-type", "of no type")]
+        told += filter(None, [response.headers.get("x-request-id")])
+        raise UnexpectedAnswer(f"{call.method} {call.path}: {error} ({', '.join(told)})") from error

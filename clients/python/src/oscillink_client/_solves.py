@@ -8,8 +8,7 @@ import numpy.typing as npt
 
 from . import _calls as calls
 from ._async import AsyncConnection
-from ._calls import Call
-from ._encode import ArrayName, JobKind, Solve
+from ._encode import ArrayName, JobKind, Solve, array_names
 from ._sync import Connection
 from .models import Answer, Array, Job
 
@@ -38,8 +37,7 @@ class Solves(Connection):
         on, `JobFailed` one that ended otherwise. Interrupted or cancelled meanwhile, the call
         cancels the job, unless an `idempotency_key` was given to come back with.
         """
-        call = calls.solve("settle", Y, problem, idempotency_key, wait)
-        return self._answer(call, wait, idempotency_key)
+        return self._answer("settle", Y, problem, idempotency_key, wait)
 
     def receipt(
         self,
@@ -49,8 +47,7 @@ class Solves(Connection):
         **problem: Unpack[Solve],
     ) -> Answer:
         """The receipt alone."""
-        call = calls.solve("receipt", Y, problem, idempotency_key)
-        return self._answer(call, None, idempotency_key)
+        return self._answer("receipt", Y, problem, idempotency_key)
 
     def bundle(
         self,
@@ -60,8 +57,7 @@ class Solves(Connection):
         **problem: Unpack[Solve],
     ) -> Answer:
         """The bundle alone; `bundle_k` says how many rows."""
-        call = calls.solve("bundle", Y, problem, idempotency_key)
-        return self._answer(call, None, idempotency_key)
+        return self._answer("bundle", Y, problem, idempotency_key)
 
     def chain_receipt(
         self,
@@ -72,8 +68,7 @@ class Solves(Connection):
         **problem: Unpack[Solve],
     ) -> Answer:
         """The chain receipt alone; `chain` is required. `wait` as with `settle`."""
-        call = calls.solve("chain_receipt", Y, problem, idempotency_key, wait)
-        return self._answer(call, wait, idempotency_key)
+        return self._answer("chain_receipt", Y, problem, idempotency_key, wait)
 
     def diffusion(
         self,
@@ -84,8 +79,7 @@ class Solves(Connection):
         **problem: Unpack[Solve],
     ) -> Answer:
         """Settles behind diffusion gates (pro, enterprise). `wait` as with `settle`."""
-        call = calls.solve("diffusion", Y, problem, idempotency_key, wait)
-        return self._answer(call, wait, idempotency_key)
+        return self._answer("diffusion", Y, problem, idempotency_key, wait)
 
     def settle_array(
         self,
@@ -100,8 +94,9 @@ class Solves(Connection):
         got = self._send(calls.settle_array(Y, name, problem, idempotency_key, wait))
         if not isinstance(got, Job):
             return got
-        program = self._programs.array(got, name, WAIT_S if wait is None else wait)
-        return self._finish(got, program, keep=idempotency_key is not None)
+        program = self._programs.answer(got, [name], WAIT_S if wait is None else wait)
+        answer = self._finish(got, program, keep=idempotency_key is not None)
+        return answer.arrays[name]
 
     def settle_or_submit(
         self,
@@ -115,11 +110,20 @@ class Solves(Connection):
         become (`Prefer: respond-async`)."""
         return self._send(calls.solve(calls.OPERATIONS[kind], Y, problem, idempotency_key, 0))
 
-    def _answer(self, call: Call[Answer | Job], wait: float | None, key: str | None) -> Answer:
-        got = self._send(call)
+    def _answer(
+        self,
+        operation: str,
+        Y: npt.ArrayLike,
+        problem: Solve,
+        key: str | None,
+        wait: float | None = None,
+    ) -> Answer:
+        names = array_names(problem)
+        problem = {**problem, "arrays": names or None}
+        got = self._send(calls.solve(operation, Y, problem, key, wait))
         if not isinstance(got, Job):
             return got
-        program = self._programs.answer(got, WAIT_S if wait is None else wait)
+        program = self._programs.answer(got, names, WAIT_S if wait is None else wait)
         return self._finish(got, program, keep=key is not None)
 
 
@@ -141,8 +145,7 @@ class AsyncSolves(AsyncConnection):
         on, `JobFailed` one that ended otherwise. Interrupted or cancelled meanwhile, the call
         cancels the job, unless an `idempotency_key` was given to come back with.
         """
-        call = calls.solve("settle", Y, problem, idempotency_key, wait)
-        return await self._answer(call, wait, idempotency_key)
+        return await self._answer("settle", Y, problem, idempotency_key, wait)
 
     async def receipt(
         self,
@@ -152,8 +155,7 @@ class AsyncSolves(AsyncConnection):
         **problem: Unpack[Solve],
     ) -> Answer:
         """The receipt alone."""
-        call = calls.solve("receipt", Y, problem, idempotency_key)
-        return await self._answer(call, None, idempotency_key)
+        return await self._answer("receipt", Y, problem, idempotency_key)
 
     async def bundle(
         self,
@@ -163,8 +165,7 @@ class AsyncSolves(AsyncConnection):
         **problem: Unpack[Solve],
     ) -> Answer:
         """The bundle alone; `bundle_k` says how many rows."""
-        call = calls.solve("bundle", Y, problem, idempotency_key)
-        return await self._answer(call, None, idempotency_key)
+        return await self._answer("bundle", Y, problem, idempotency_key)
 
     async def chain_receipt(
         self,
@@ -175,8 +176,7 @@ class AsyncSolves(AsyncConnection):
         **problem: Unpack[Solve],
     ) -> Answer:
         """The chain receipt alone; `chain` is required. `wait` as with `settle`."""
-        call = calls.solve("chain_receipt", Y, problem, idempotency_key, wait)
-        return await self._answer(call, wait, idempotency_key)
+        return await self._answer("chain_receipt", Y, problem, idempotency_key, wait)
 
     async def diffusion(
         self,
@@ -187,8 +187,7 @@ class AsyncSolves(AsyncConnection):
         **problem: Unpack[Solve],
     ) -> Answer:
         """Settles behind diffusion gates (pro, enterprise). `wait` as with `settle`."""
-        call = calls.solve("diffusion", Y, problem, idempotency_key, wait)
-        return await self._answer(call, wait, idempotency_key)
+        return await self._answer("diffusion", Y, problem, idempotency_key, wait)
 
     async def settle_array(
         self,
@@ -203,8 +202,9 @@ class AsyncSolves(AsyncConnection):
         got = await self._send(calls.settle_array(Y, name, problem, idempotency_key, wait))
         if not isinstance(got, Job):
             return got
-        program = self._programs.array(got, name, WAIT_S if wait is None else wait)
-        return await self._finish(got, program, keep=idempotency_key is not None)
+        program = self._programs.answer(got, [name], WAIT_S if wait is None else wait)
+        answer = await self._finish(got, program, keep=idempotency_key is not None)
+        return answer.arrays[name]
 
     async def settle_or_submit(
         self,
@@ -219,10 +219,17 @@ class AsyncSolves(AsyncConnection):
         return await self._send(calls.solve(calls.OPERATIONS[kind], Y, problem, idempotency_key, 0))
 
     async def _answer(
-        self, call: Call[Answer | Job], wait: float | None, key: str | None
+        self,
+        operation: str,
+        Y: npt.ArrayLike,
+        problem: Solve,
+        key: str | None,
+        wait: float | None = None,
     ) -> Answer:
-        got = await self._send(call)
+        names = array_names(problem)
+        problem = {**problem, "arrays": names or None}
+        got = await self._send(calls.solve(operation, Y, problem, key, wait))
         if not isinstance(got, Job):
             return got
-        program = self._programs.answer(got, WAIT_S if wait is None else wait)
+        program = self._programs.answer(got, names, WAIT_S if wait is None else wait)
         return await self._finish(got, program, keep=key is not None)

@@ -185,7 +185,8 @@ class Answer:
     receipt: Optional[Receipt] = None
     bundle: Optional[list[BundleEntry]] = None
     chain_receipt: Optional[ChainReceipt] = None
-    arrays: dict[str, Array] = field(default_factory=dict)
+    # Not compared: `state_sig` stands for them, and numpy does not say yes or no.
+    arrays: dict[str, Array] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
