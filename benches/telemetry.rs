@@ -1,9 +1,12 @@
 //! What telemetry costs: synchronous requests over one keep-alive connection, to a server that logs
-//! and exports traces at its defaults and to one that does neither, in alternation.
+//! and exports traces at its defaults and to two that do neither, in alternation. The second of those
+//! two is the control: what it seems to cost is what two processes of one program differ by.
 //!
-//! Each pair of short blocks gives one ratio; the median of the ratios is the answer, so that whatever
-//! else the machine does falls on both. Processor time of the servers is compared too: waiting for the
-//! disk hides what a request costs. `cargo bench --bench telemetry`, or `make bench-telemetry`.
+//! Blocks of requests that follow each other give one ratio; the median of the ratios is the answer, so
+//! that whatever else the machine does falls on all. Each round has servers of its own, since where a
+//! process happens to lie in memory is good for a per cent or two. Processor time of the servers is
+//! compared too: waiting for the disk hides what a request costs. `cargo bench --bench telemetry`, or
+//! `make bench-telemetry`.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
@@ -21,7 +24,20 @@ const ROWS: usize = 80;
 const COLUMNS: usize = 32;
 /// Requests of one block, short enough that both blocks of a pair see the same machine.
 const BLOCK: usize = 100;
+/// Requests before those of a block: the caches are full of what another server did.
+const WARM: usize = 15;
 const KEY: &str = "bench-key-0123456789";
+/// Times that all servers are started.
+const ROUNDS: usize = 8;
+/// Every order of the three sides: what a server does after a block falls on the next one's.
+const ORDERS: [[usize; 3]; 6] = [
+    [0, 1, 2],
+    [2, 1, 0],
+    [1, 0, 2],
+    [2, 0, 1],
+    [1, 2, 0],
+    [0, 2, 1],
+];
 /// What telemetry may add, per cent.
 const TARGET: f64 = 3.0;
 
@@ -68,8 +84,11 @@ impl Side {
     /// Seconds that a block takes.
     async fn block(&mut self, body: &Bytes) -> f64 {
         let headers = [("x-api-key", KEY), ("content-type", "application/json")];
-        let begun = Instant::now();
-        for _ in 0..BLOCK {
+        let mut begun = Instant::now();
+        for request in 0..WARM + BLOCK {
+            if request == WARM {
+                begun = Instant::now();
+            }
             let sent = self
                 .connection
                 .send("POST", "/v1/settle", &headers, body.clone());
@@ -92,61 +111,95 @@ fn median(values: &mut [f64]) -> f64 {
     (values[middle] + values[(values.len() - 1) / 2]) / 2.0
 }
 
+/// What a side was compared with the plain one.
+#[derive(Default)]
+struct Compared {
+    /// Of each pair of blocks.
+    latency: Vec<f64>,
+    /// Of each round.
+    processor: Vec<f64>,
+    /// Microseconds a request, of each block.
+    times: Vec<f64>,
+}
+
+impl Compared {
+    fn print(&mut self, name: &str) {
+        let time = median(&mut self.times);
+        let (low, high) = self
+            .processor
+            .iter()
+            .fold((f64::MAX, f64::MIN), |(low, high), r| {
+                (low.min(*r), high.max(*r))
+            });
+        let per_cent = |ratio: f64| (ratio - 1.0) * 100.0;
+        println!(
+            "{name:<10} {time:>6.1} µs a request: latency {:+.2} %, processor {:+.2} % ({:+.2} to {:+.2} by round)",
+            per_cent(median(&mut self.latency)),
+            per_cent(median(&mut self.processor)),
+            per_cent(low),
+            per_cent(high),
+        );
+    }
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let pairs: usize = std::env::var("OSCILLINK_BENCH_PAIRS")
         .ok()
         .and_then(|n| n.parse().ok())
-        .unwrap_or(100);
+        .unwrap_or(42);
     let collector = Collector::start().expect("a collector");
     let endpoint = collector.endpoint();
-    let on = start(&[
-        ("OSCILLINK_LOG", "info"),
-        ("OSCILLINK_LOG_FORMAT", "json"),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
-    ]);
-    let off = start(&[("OSCILLINK_LOG", "off")]);
-    let (mut on, mut off) = (Side::open(on).await, Side::open(off).await);
     let body = body();
-    for _ in 0..5 {
-        on.block(&body).await;
-        off.block(&body).await;
+    let (mut telemetry, mut control) = (Compared::default(), Compared::default());
+    let mut plain_times = Vec::new();
+    for _ in 0..ROUNDS {
+        let on = start(&[
+            ("OSCILLINK_LOG", "info"),
+            ("OSCILLINK_LOG_FORMAT", "json"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+        ]);
+        let off = || start(&[("OSCILLINK_LOG", "off")]);
+        let mut sides = [
+            Side::open(on).await,
+            Side::open(off()).await,
+            Side::open(off()).await,
+        ];
+        for side in &mut sides {
+            side.block(&body).await;
+        }
+        let mut before = [0.0; 3];
+        for (side, cpu) in sides.iter_mut().zip(&mut before) {
+            *cpu = side.cpu().await;
+        }
+        for pair in 0..pairs {
+            let mut times = [0.0; 3];
+            for at in ORDERS[pair % ORDERS.len()] {
+                times[at] = sides[at].block(&body).await;
+            }
+            let [with, plain, other] = times;
+            telemetry.latency.push(with / plain);
+            control.latency.push(other / plain);
+            let micros = |seconds: f64| seconds / BLOCK as f64 * 1e6;
+            telemetry.times.push(micros(with));
+            control.times.push(micros(other));
+            plain_times.push(micros(plain));
+        }
+        let mut used = [0.0; 3];
+        for ((side, before), used) in sides.iter_mut().zip(before).zip(&mut used) {
+            *used = side.cpu().await - before;
+        }
+        telemetry.processor.push(used[0] / used[1]);
+        control.processor.push(used[2] / used[1]);
     }
-    let cpu = (on.cpu().await, off.cpu().await);
-    let (mut ratios, mut times) = (Vec::new(), (Vec::new(), Vec::new()));
-    for pair in 0..pairs {
-        // Whoever goes first in a pair goes second in the next.
-        let (with, without) = if pair % 2 == 0 {
-            let with = on.block(&body).await;
-            (with, off.block(&body).await)
-        } else {
-            let without = off.block(&body).await;
-            (on.block(&body).await, without)
-        };
-        ratios.push(with / without);
-        times.0.push(with / BLOCK as f64 * 1e6);
-        times.1.push(without / BLOCK as f64 * 1e6);
-    }
-    let requests = (pairs * BLOCK) as f64;
-    let cpu = (
-        (on.cpu().await - cpu.0) / requests * 1e6,
-        (off.cpu().await - cpu.1) / requests * 1e6,
-    );
-    let overhead = (median(&mut ratios) - 1.0) * 100.0;
     println!(
-        "POST /v1/settle of {ROWS}×{COLUMNS}, one connection, {pairs} pairs of {BLOCK} requests in alternation"
+        "POST /v1/settle of {ROWS}×{COLUMNS}, one connection, {ROUNDS} rounds of {pairs} blocks of {BLOCK} requests in alternation"
     );
+    println!("plain      {:>6.1} µs a request", median(&mut plain_times));
+    telemetry.print("telemetry");
+    control.print("control");
     println!(
-        "latency   with {:.1} µs, without {:.1} µs (medians of blocks); median ratio of the pairs {:+.2} % (target < {TARGET} %)",
-        median(&mut times.0),
-        median(&mut times.1),
-        overhead,
+        "target: telemetry adds less than {TARGET} %; spans that the collector has: {}",
+        collector.spans().len()
     );
-    println!(
-        "processor with {:.1} µs, without {:.1} µs a request: {:+.2} %",
-        cpu.0,
-        cpu.1,
-        (cpu.0 / cpu.1 - 1.0) * 100.0,
-    );
-    println!("spans that the collector has: {}", collector.spans().len());
 }

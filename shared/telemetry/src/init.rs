@@ -53,9 +53,9 @@ pub fn init(config: &Config) -> Result<Telemetry, InitError> {
     };
     let lines: Box<dyn Layer<Registry> + Send + Sync> = if json {
         let cloud = Cloud::new(config.project.clone(), io::stderr);
-        logs::only_logs(cloud, &config.filter)
+        logs::only_logs(cloud, config)
     } else {
-        logs::only_logs(logs::human(), &config.filter)
+        logs::only_logs(logs::human(), config)
     };
     let registry = tracing_subscriber::registry().with(lines);
 
@@ -66,7 +66,6 @@ pub fn init(config: &Config) -> Result<Telemetry, InitError> {
         let layer = exporter.as_ref().map(Exporter::layer);
         registry
             .with(layer)
-            .with(exporter.as_ref().map(|_| otlp::layer()))
             .try_init()
             .map_err(InitError::Subscriber)?;
         if let Some(traces) = &config.traces {

@@ -11,7 +11,7 @@ use opentelemetry::trace::{
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 pub(crate) use exporter::Exporter;
-pub(crate) use sampling::{decide_by, keep, kept, layer, unrecorded};
+pub(crate) use sampling::{decide_by, keep, kept, unrecorded};
 
 use crate::context::TraceParent;
 

@@ -13,7 +13,7 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::fields::Fields;
-use crate::context::{TraceParent, current, recorded};
+use crate::context::{TraceParent, recorded};
 
 /// The span's field that holds a caller's trace context; used while the process makes no traces.
 const TRACEPARENT: &str = "traceparent";
@@ -42,7 +42,7 @@ where
         let Some(span) = context.span(id) else {
             return;
         };
-        let mut fields = Fields::default();
+        let mut fields = Fields::new();
         attributes.record(&mut fields);
         span.extensions_mut().insert(fields);
     }
@@ -57,7 +57,7 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut fields = Fields::default();
+        let mut fields = Fields::new();
         event.record(&mut fields);
         let mut trace = recorded();
         for span in context.event_scope(event).into_iter().flatten() {
@@ -68,8 +68,6 @@ where
             // That of a trace which is not recorded is kept beside its span.
             trace = trace.or_else(|| extensions.get().copied());
         }
-        // Spans below the level of the lines are not seen here.
-        let trace = trace.or_else(current);
         let line = self.line(event.metadata(), &fields, trace);
         // There is no one to tell that standard error is gone.
         let _ = self.writer.make_writer().write_all(&line);
@@ -86,7 +84,7 @@ impl<W> Cloud<W> {
         let mut time = String::with_capacity(32);
         // Without a clock there is a line without a time.
         let _ = SystemTime.format_time(&mut Writer::new(&mut time));
-        let mut line = Line::begin();
+        let mut line = Line::begin(1024);
         line.put("severity", severity(metadata.level()));
         line.put("time", &time);
         if let Some(message) = fields.get(MESSAGE) {
@@ -124,11 +122,11 @@ impl<W> Cloud<W> {
                 )
             }
             None => {
-                line.put("trace_id", format_args!("{trace_id:032x}"));
+                line.put_hex("trace_id", &trace_id.to_be_bytes());
                 ("span_id", "trace_sampled")
             }
         };
-        line.put(names.0, format_args!("{span_id:016x}"));
+        line.put_hex(names.0, &span_id.to_be_bytes());
         line.put(names.1, context.sampled);
     }
 }
@@ -166,7 +164,7 @@ impl<'a> RequestFields<'a> {
     }
 
     fn put(&self, line: &mut Line) {
-        let mut inner = Line::begin();
+        let mut inner = Line::begin(128);
         if let Some(method) = self.method {
             inner.put_json("requestMethod", method);
         }
@@ -192,8 +190,8 @@ const fn severity(level: &Level) -> &'static str {
 struct Line(Vec<u8>);
 
 impl Line {
-    fn begin() -> Self {
-        let mut bytes = Vec::with_capacity(1024);
+    fn begin(capacity: usize) -> Self {
+        let mut bytes = Vec::with_capacity(capacity);
         bytes.push(b'{');
         Self(bytes)
     }
@@ -209,6 +207,17 @@ impl Line {
         self.name(name);
         // Texts and numbers always have a form in JSON.
         let _ = serde_json::to_writer(&mut self.0, &value);
+    }
+
+    fn put_hex(&mut self, name: &str, value: &[u8]) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        self.name(name);
+        self.0.push(b'"');
+        for byte in value {
+            let digits = [byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]);
+            self.0.extend_from_slice(&digits);
+        }
+        self.0.push(b'"');
     }
 
     fn put_json(&mut self, name: &str, value: &[u8]) {

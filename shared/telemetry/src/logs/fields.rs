@@ -9,7 +9,6 @@ use tracing::field::{Field, Visit};
 use super::is_for_traces;
 
 /// Fields of a span or an event. There are few: looking through them is quicker than a map.
-#[derive(Default)]
 pub(super) struct Fields {
     text: Vec<u8>,
     /// Names, and where in `text` the values are.
@@ -17,6 +16,14 @@ pub(super) struct Fields {
 }
 
 impl Fields {
+    /// None yet; room for those of a request.
+    pub(super) fn new() -> Self {
+        Self {
+            text: Vec::with_capacity(256),
+            places: Vec::with_capacity(16),
+        }
+    }
+
     /// The value of a field, as JSON.
     pub(super) fn get(&self, name: &str) -> Option<&[u8]> {
         let (_, place) = self.places.iter().find(|(known, _)| *known == name)?;

@@ -7,15 +7,12 @@ use std::sync::OnceLock;
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanId, TraceContextExt as _, TraceId};
 use opentelemetry_sdk::trace::IdGenerator;
-use tracing::level_filters::LevelFilter;
-use tracing::{Span, Subscriber};
-use tracing_subscriber::filter::filter_fn;
-use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::{Layer, Registry};
+use tracing::Span;
+use tracing_subscriber::Registry;
+use tracing_subscriber::registry::LookupSpan as _;
 
 use crate::config::Sampler;
 use crate::context::TraceParent;
-use crate::span::UNRECORDED;
 
 static SAMPLER: OnceLock<Sampler> = OnceLock::new();
 
@@ -65,17 +62,6 @@ pub(crate) fn kept() -> Option<TraceParent> {
             .find_map(|span| span.extensions().get::<TraceParent>().copied())
     });
     found.flatten()
-}
-
-/// Has these spans exist whatever the level of log lines is: their contexts are handed on.
-pub(crate) fn layer<S>() -> impl Layer<S> + Send + Sync
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-{
-    struct Nothing;
-    impl<S: Subscriber> Layer<S> for Nothing {}
-    let those = filter_fn(|metadata| metadata.is_span() && metadata.target() == UNRECORDED);
-    Nothing.with_filter(those.with_max_level_hint(LevelFilter::INFO))
 }
 
 /// Makes ids of traces that the ratio's sampler records, since it is asked for no others.
