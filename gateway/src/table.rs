@@ -361,7 +361,7 @@ fn work(id: &str, summary: &str, problems: &[u16]) -> Operation {
         .idempotent()
         .header(
             "Prefer",
-            "respond-async: work above the limit becomes a job, where there is a job for it",
+            "respond-async: work above the limit becomes a job, and so does work with a callback_url or custom_id",
             json!({"type": "string"}),
         )
         .body("application/json", "SolveRequest", example());

@@ -1,6 +1,8 @@
 //! Batches: one job a line, one answer a line.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -147,6 +149,42 @@ fn lines_their_number_and_the_whole_are_bounded() {
         .body("a")
         .send();
     assert_eq!(csv.unwrap().status(), 415);
+}
+
+#[test]
+fn a_batch_that_ends_early_leaves_its_connection_usable() {
+    let server = Server::start_with(&[("OSCILLINK_BATCH_MAX_LINES", "2")]);
+    let line = format!("{{\"custom_id\": \"{}\"}}\n", "x".repeat(200_000));
+    let body = line.repeat(20);
+    let mut stream = TcpStream::connect(server.addr()).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    let head = |request: &str, more: &str| {
+        format!(
+            "{request} HTTP/1.1\r\nhost: a\r\nx-api-key: {}\r\n{more}\r\n",
+            server.key
+        )
+    };
+    let length = format!("content-length: {}\r\n", body.len());
+    let request = head("POST /v1/jobs/batch", &length) + &body;
+    stream.write_all(request.as_bytes()).unwrap();
+    let answer = read_until(&mut stream, b"\r\n0\r\n\r\n");
+    assert!(answer.contains("a batch has at most 2 lines"), "{answer}");
+    let request = head("GET /v1/usage", "connection: close\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let answer = read_until(&mut stream, b"}");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+fn read_until(stream: &mut TcpStream, end: &[u8]) -> String {
+    let (mut read, mut piece) = (Vec::new(), [0; 4096]);
+    while !read.ends_with(end) {
+        let count = stream.read(&mut piece).unwrap();
+        assert_ne!(count, 0, "closed after {}", String::from_utf8_lossy(&read));
+        read.extend_from_slice(&piece[..count]);
+    }
+    String::from_utf8(read).unwrap()
 }
 
 #[test]

@@ -128,3 +128,22 @@ fn an_idempotency_key_makes_one_job() {
     assert_eq!(ok(submit(10))["job_id"], first["job_id"]);
     assert_eq!(submit(11).status(), 422);
 }
+
+#[test]
+fn work_too_large_to_wait_for_becomes_a_job_with_the_parts_of_its_route() {
+    let server = Server::start_with(&[("OSCILLINK_MAX_NODES", "20")]);
+    let request = json!({"Y": matrix(60, 4), "options": {"bundle_k": 3}});
+    for (path, parts) in [
+        ("/v1/settle", [true, true]),
+        ("/v1/receipt", [true, false]),
+        ("/v1/bundle", [false, true]),
+    ] {
+        let sent = server.post(path).header("prefer", "respond-async");
+        let accepted = sent.json(&request).send().unwrap();
+        assert_eq!(accepted.status(), 202, "{path}");
+        let id = accepted.json::<Value>().unwrap()["job_id"].clone();
+        let result = &server.ended(id.as_str().unwrap())["result"];
+        let has = ["receipt", "bundle"].map(|part| !result[part].is_null());
+        assert_eq!(has, parts, "{path}: {result}");
+    }
+}

@@ -7,7 +7,6 @@ use axum::http::{HeaderMap, Uri, header};
 use oscillink_domain::Sha256Hex;
 use oscillink_domain::idempotency::MAX_KEY_LEN;
 use oscillink_engine::Idempotency;
-use oscillink_telemetry::current_traceparent;
 use oscillink_wire::{Body as Parsed, ContentEncoding, Format, Parameters, decode_limited, parse};
 
 use super::body::{ReadLimits, read};
@@ -129,7 +128,7 @@ impl Inbound {
             length,
             idempotency,
             digest,
-            traceparent: current_traceparent(traceparent(&self.headers)),
+            traceparent: traceparent(&self.headers).map(str::to_owned),
             share,
         })
     }

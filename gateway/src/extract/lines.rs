@@ -6,7 +6,6 @@ use axum::body::Body;
 use axum::http::header;
 use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::BodyExt;
-use oscillink_telemetry::current_traceparent;
 use oscillink_wire::decode_limited;
 use tokio::time::{Instant, timeout_at};
 
@@ -67,7 +66,7 @@ impl Inbound {
         let config = app.config();
         check_media(&self)?;
         let idempotency_key = idempotency_key(&self.headers)?;
-        let traceparent = current_traceparent(traceparent(&self.headers));
+        let traceparent = traceparent(&self.headers).map(str::to_owned);
         let limits = ReadLimits::batch(config);
         let mut share = app.budget().share();
         let body = match encoding(&self.headers)? {

@@ -82,15 +82,40 @@ pub async fn post(
     Ok(([(header::CONTENT_TYPE, media)], body).into_response())
 }
 
+/// How far a batch has been read.
+enum Reading {
+    /// Up to the line of this number, which may be at hand.
+    Wanted(Lines, Option<Line>, usize),
+    /// As many lines as a batch may have; what follows is not wanted.
+    TooMany(Lines),
+    /// To its end, or to where it broke.
+    Ended,
+}
+
 /// Answers lines until their end, or until nobody waits for answers.
 async fn answer_all(context: Arc<Context>, first: Line, lines: Lines, sender: mpsc::Sender<Bytes>) {
     let work = Arc::clone(&context);
-    let lines = unfold(Some((lines, Some(first), 0)), move |state| {
+    let start = Reading::Wanted(lines, Some(first), 0);
+    let lines = unfold(start, move |reading| {
         let context = Arc::clone(&work);
         async move {
-            let (mut lines, first, index) = state?;
-            let step = next(&context, &mut lines, first, index).await.transpose()?;
-            let rest = step.is_ok().then_some((lines, None, index + 1));
+            let (mut lines, first, index) = match reading {
+                Reading::Wanted(lines, first, index) => (lines, first, index),
+                Reading::TooMany(mut lines) => {
+                    // A connection whose request is not read to its end takes no other.
+                    while let Ok(Some(_)) = lines.next().await {}
+                    return None;
+                }
+                Reading::Ended => return None,
+            };
+            let step = next(&context, &mut lines, first).await.transpose()?;
+            let (step, rest) = match step {
+                Ok(_) if index >= context.app.config().batch_max_lines => {
+                    (Err(context.too_many()), Reading::TooMany(lines))
+                }
+                Ok(line) => (Ok(line), Reading::Wanted(lines, None, index + 1)),
+                Err(problem) => (Err(problem), Reading::Ended),
+            };
             Some(((index, step), rest))
         }
     });
@@ -117,28 +142,27 @@ async fn next(
     context: &Context,
     lines: &mut Lines,
     first: Option<Line>,
-    index: usize,
 ) -> Result<Option<Line>, Problem> {
     if first.is_some() {
         return Ok(first);
     }
     let shutdown = context.app.shutdown();
-    let line = tokio::select! {
-        line = lines.next() => line?,
+    tokio::select! {
+        line = lines.next() => line,
         () = shutdown.wait() => {
             let detail = "the service is shutting down; send this line and those after it again";
-            return Err(Problem::new(Kind::Unavailable, detail).retry_after(2));
+            Err(Problem::new(Kind::Unavailable, detail).retry_after(2))
         }
-    };
-    let max_lines = context.app.config().batch_max_lines;
-    if line.is_some() && index >= max_lines {
-        let detail = format!("a batch has at most {max_lines} lines; send the rest as another");
-        return Err(Problem::new(Kind::TooLarge, detail));
     }
-    Ok(line)
 }
 
 impl Context {
+    fn too_many(&self) -> Problem {
+        let max_lines = self.app.config().batch_max_lines;
+        let detail = format!("a batch has at most {max_lines} lines; send the rest as another");
+        Problem::new(Kind::TooLarge, detail)
+    }
+
     /// Submits a line and gives its answer.
     async fn line(&self, index: usize, line: Line) -> Bytes {
         let Line::Whole(bytes) = line else {

@@ -38,23 +38,28 @@ pub async fn get(
     Queried(query): Queried<WaitQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let preferred = Preferences::of(&headers).wait;
     let wait = match &query.wait {
         Some(text) => wait_seconds(text)
             .ok_or_else(|| Problem::field("wait", "must be a number of seconds"))?,
-        None => Preferences::of(&headers).wait.unwrap_or_default(),
+        None => preferred.unwrap_or_default(),
     };
     let known = headers
         .get(header::IF_NONE_MATCH)
         .and_then(|v| v.to_str().ok());
     let job = look(&app, &caller, &id, wait, known).await?;
-    let tag = etag(&job);
-    let tag = [(header::ETAG, HeaderValue::from_str(&tag).ok())];
-    let tag = HeaderMap::from_iter(tag.into_iter().filter_map(|(k, v)| Some((k, v?))));
+    let mut told = HeaderMap::new();
+    if let Ok(tag) = HeaderValue::from_str(&etag(&job)) {
+        told.insert(header::ETAG, tag);
+    }
+    if query.wait.is_none() && preferred.is_some() {
+        told.insert("preference-applied", HeaderValue::from_static("wait"));
+    }
     if is_known(&job, known) {
-        return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
+        return Ok((StatusCode::NOT_MODIFIED, told).into_response());
     }
     let answer = answer_of(&app, &job).await?;
-    Ok((tag, Json(JobView::of(&job, answer.as_deref()))).into_response())
+    Ok((told, Json(JobView::of(&job, answer.as_deref()))).into_response())
 }
 
 /// Looks until there is something to say.

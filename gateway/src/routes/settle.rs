@@ -90,28 +90,35 @@ async fn respond(
     inbound: Inbound,
     operation: Operation,
 ) -> Result<Response, Problem> {
-    let job_kind = submit::kind_for(operation).filter(|_| inbound.preferences.respond_async);
-    let limits = match job_kind {
-        Some(_) => ReadLimits::either(app.config(), &caller.limits),
-        None => ReadLimits::sync(app.config(), &caller.limits),
+    let respond_async = inbound.preferences.respond_async;
+    let limits = if respond_async {
+        ReadLimits::either(app.config(), &caller.limits)
+    } else {
+        ReadLimits::sync(app.config(), &caller.limits)
     };
     let wants_npy = accepts_npy(inbound.headers());
     let fresh = wants_fresh(inbound.headers());
     let mut inbound = inbound;
     inbound.with_digest = app.cache().serves(caller.tier);
-    let body = inbound.read(app, limits.clone()).await?;
+    let mut body = inbound.read(app, limits.clone()).await?;
     body.parsed.request.check_for(operation)?;
     app.check_features(caller, &body.parsed.request)?;
-    if exceeds_inline(app, caller, &body) {
-        return match job_kind {
-            Some(kind) => {
-                let accepted = submit::submit(app, id, caller, body, kind).await?;
-                Ok(([("preference-applied", "respond-async")], accepted).into_response())
-            }
-            None => Err(too_large_for_now(&limits)),
-        };
+    let too_large = exceeds_inline(app, caller, &body);
+    // Who names a callback or an id of their own for the job expects a job.
+    if respond_async && (too_large || job_fields(&body).next().is_some()) {
+        body.parsed.request = body.parsed.request.with_parts_of(operation);
+        let kind = submit::kind_for(operation);
+        let accepted = submit::submit(app, id, caller, body, kind).await?;
+        return Ok(([("preference-applied", "respond-async")], accepted).into_response());
     }
-    refuse_job_fields(&body)?;
+    if too_large {
+        return Err(too_large_for_now(&limits));
+    }
+    if let Some(field) = job_fields(&body).next() {
+        let detail = "is for jobs; this request is answered at once, unless it is sent with \
+                      Prefer: respond-async";
+        return Err(Problem::field(field, detail));
+    }
     let idempotency = body.idempotency.clone();
     let work = async |row_id| {
         let job = Work {
@@ -150,19 +157,15 @@ fn too_large_for_now(limits: &ReadLimits) -> Problem {
     Problem::new(Kind::TooLarge, detail)
 }
 
-fn refuse_job_fields(body: &ReadBody) -> Result<(), Problem> {
-    for (field, given) in [
+/// The fields of the body that only jobs have.
+fn job_fields(body: &ReadBody) -> impl Iterator<Item = &'static str> {
+    let fields = [
         ("callback_url", &body.parsed.callback_url),
         ("custom_id", &body.parsed.custom_id),
-    ] {
-        if given.is_some() {
-            return Err(Problem::field(
-                field,
-                "is for jobs; this request is answered at once",
-            ));
-        }
-    }
-    Ok(())
+    ];
+    fields
+        .into_iter()
+        .filter_map(|(name, given)| given.as_ref().map(|_| name))
 }
 
 async fn compute(

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use oscillink_domain::JobKind;
 use oscillink_domain::callback::check_url;
 use oscillink_engine::{Submission, Submitted};
+use oscillink_telemetry::current_traceparent;
 use oscillink_wire::{Operation, encode_payload};
 
 use super::callbacks;
@@ -46,14 +47,13 @@ job!(
     chain, JobKind::Chain
 );
 
-/// The kind of job that answers as the operation does. A settle job's answer has more parts than a
-/// receipt or a bundle alone, so these have none.
-pub fn kind_for(operation: Operation) -> Option<JobKind> {
+/// The kind of job that does the operation's work. The answer of a settle job has the parts that its
+/// request asks for.
+pub fn kind_for(operation: Operation) -> JobKind {
     match operation {
-        Operation::Settle => Some(JobKind::Settle),
-        Operation::Diffusion => Some(JobKind::Diffusion),
-        Operation::ChainReceipt => Some(JobKind::Chain),
-        Operation::Receipt | Operation::Bundle => None,
+        Operation::Settle | Operation::Receipt | Operation::Bundle => JobKind::Settle,
+        Operation::Diffusion => JobKind::Diffusion,
+        Operation::ChainReceipt => JobKind::Chain,
     }
 }
 
@@ -138,7 +138,7 @@ async fn submission(
         memory_bytes,
         payload,
         request_id: id.id.clone(),
-        traceparent,
+        traceparent: current_traceparent(traceparent.as_deref()),
         idempotency,
         custom_id: parsed.custom_id,
         callback_url: parsed.callback_url,

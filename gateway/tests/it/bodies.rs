@@ -240,6 +240,18 @@ async fn large_work_becomes_a_job_when_the_client_agrees() {
     send(&house, &key, "/v1/settle", &headers, json(61))
         .await
         .problem(413);
+    for path in ["/v1/receipt", "/v1/bundle"] {
+        let large = send(&house, &key, path, &headers, json(40)).await;
+        assert_eq!(large.status, 202, "{path}");
+        assert_eq!(large.json()["kind"], "settle");
+    }
+    // What only a job has makes a job of small work, too.
+    let named = format!(r#"{{"Y": {}, "custom_id": "mine"}}"#, rows(5)).into_bytes();
+    let small = send(&house, &key, "/v1/settle", &headers, named.clone()).await;
+    assert_eq!(small.status, 202);
+    assert_eq!(small.json()["custom_id"], "mine");
+    let refused = send(&house, &key, "/v1/settle", &headers[..1], named).await;
+    assert!(refused.problem(400).contains("custom_id"));
 }
 
 #[tokio::test(start_paused = true)]

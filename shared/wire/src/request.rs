@@ -13,6 +13,7 @@ use oscillink_lattice::{
 use serde::{Deserialize, Serialize};
 
 use crate::error::WireError;
+use crate::run::DEFAULT_BUNDLE_K;
 
 /// Rows up to which a request is quickly repeated.
 const QUICK_ROWS: usize = 256;
@@ -224,6 +225,25 @@ impl SolveRequest {
     pub fn or_all_arrays(mut self) -> Self {
         if self.answer.arrays.is_empty() {
             self.answer.arrays = ArrayName::ALL.into_iter().collect();
+        }
+        self
+    }
+
+    /// This request as a job's, whose answer has what the operation answers with: a receipt alone, a
+    /// bundle alone, or everything asked for. A chain's receipt is in it wherever a chain is given.
+    #[must_use]
+    pub fn with_parts_of(mut self, operation: Operation) -> Self {
+        let answer = &mut self.answer;
+        match operation {
+            Operation::Receipt => {
+                answer.include_receipt = true;
+                answer.bundle_k = None;
+            }
+            Operation::Bundle => {
+                answer.include_receipt = false;
+                answer.bundle_k.get_or_insert(DEFAULT_BUNDLE_K);
+            }
+            Operation::Settle | Operation::Diffusion | Operation::ChainReceipt => {}
         }
         self
     }

@@ -14,7 +14,7 @@ use crate::error::{FieldError, WireError};
 use crate::request::{ArrayName, Operation, SignatureMode, SolveRequest};
 
 /// Rows of a bundle when the request does not say.
-const DEFAULT_BUNDLE_K: usize = 5;
+pub(crate) const DEFAULT_BUNDLE_K: usize = 5;
 
 /// What a run needs besides the request.
 #[derive(Clone, Debug, Default)]

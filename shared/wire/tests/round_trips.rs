@@ -264,6 +264,24 @@ fn each_operation_answers_with_its_own_parts() {
     assert_eq!(parts(Operation::Receipt), (true, 0, false));
     assert_eq!(parts(Operation::Bundle), (false, 2, false));
     assert_eq!(parts(Operation::ChainReceipt), (false, 0, true));
+    let as_job = |text, operation| {
+        let request = parse_json(text).with_parts_of(operation);
+        let output = run(
+            &request,
+            Operation::Settle,
+            &RunContext::default(),
+            &Unobserved,
+        );
+        let answer = output.unwrap().answer;
+        (answer.receipt.is_some(), answer.bundle.map(|b| b.len()))
+    };
+    let plain = r#"{"Y": [[1, 0], [0.9, 0.1], [0.8, 0.3], [0, 1]], "psi": [1, 0],
+                    "options": {"include_receipt": false}}"#;
+    assert_eq!(as_job(body, Operation::Settle), (true, Some(2)));
+    assert_eq!(as_job(body, Operation::Receipt), (true, None));
+    assert_eq!(as_job(plain, Operation::Receipt), (true, None));
+    assert_eq!(as_job(body, Operation::Bundle), (false, Some(2)));
+    assert_eq!(as_job(plain, Operation::Bundle), (false, Some(4)));
     let plain =
         parse_json(r#"{"Y": [[1], [2]], "options": {"include_receipt": false, "array": "u"}}"#);
     let output = run(
