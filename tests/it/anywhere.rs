@@ -38,12 +38,14 @@ fn a_job_gives_the_answer_of_the_synchronous_call() {
 #[test]
 fn large_payloads_and_arrays_go_by_the_blob_store() {
     let server = Server::anywhere();
-    let id = server.submit_npy(&npy(&matrix(700, 96)));
+    // More than is read at once.
+    let (rows, columns) = (2_800, 384);
+    let id = server.submit_npy(&npy(&matrix(rows, columns)));
     assert_eq!(server.ended(&id)["status"], "done");
     let array = server.get(&format!("/v1/jobs/{id}/result?array=ustar"));
     let array = array.send().unwrap();
     assert_eq!(array.headers()["content-type"], "application/x-npy");
-    assert!(array.bytes().unwrap().len() >= 700 * 96 * 4);
+    assert!(array.bytes().unwrap().len() >= rows * columns * 4);
 }
 
 #[test]

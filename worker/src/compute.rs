@@ -11,7 +11,7 @@ use oscillink_engine::Computed;
 use oscillink_lattice::Checkpoint;
 use oscillink_telemetry::TRACE;
 use oscillink_telemetry::metrics::Gauge;
-use oscillink_wire::{Operation, RunContext, RunError, WireError, decode_payload, npy, run_from};
+use oscillink_wire::{Operation, PayloadDecoder, RunContext, RunError, WireError, npy, run_from};
 use rayon::ThreadPool;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -34,8 +34,8 @@ pub enum Outcome {
 /// What a job is computed from.
 #[derive(Debug)]
 pub struct Input {
-    /// The encoded request.
-    pub payload: Bytes,
+    /// The request, read to its end.
+    pub payload: PayloadDecoder,
     /// What an earlier attempt has left.
     pub checkpoint: Option<Bytes>,
 }
@@ -131,12 +131,10 @@ fn solve(
         stage: Stage::Load,
         fraction: 0.0,
     });
-    let request = match decode_payload(&input.payload) {
+    let request = match input.payload.finish() {
         Ok(request) => request,
         Err(error) => return Outcome::Invalid(wire_failure(&error)),
     };
-    // The request has all of it: from here on the rows are in memory once.
-    drop(input.payload);
     let checkpoint = input.checkpoint.as_deref().and_then(|bytes| {
         let checkpoint = Checkpoint::from_bytes(bytes);
         if checkpoint.is_none() {

@@ -12,7 +12,7 @@ use oscillink_engine::{Attempt, Claim, Engine, EngineError, TaskBody};
 use oscillink_ports::{Delivery, Verdict};
 use oscillink_telemetry::metrics::{KindStage, QueueLabel, StatusLabel};
 use oscillink_telemetry::{Metrics, current_traceparent, span};
-use oscillink_wire::RunContext;
+use oscillink_wire::{PayloadDecoder, RunContext};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tracing::Instrument as _;
@@ -217,8 +217,14 @@ impl Worker {
         if self.inner.draining.load(Ordering::SeqCst) {
             control.stop(Stop::Drain);
         }
-        let payload = match self.inner.engine.content(&job.payload).await {
-            Ok(payload) => payload,
+        let length = usize::try_from(job.payload.len).unwrap_or(usize::MAX);
+        let mut payload = PayloadDecoder::new(length);
+        let pieces = self
+            .inner
+            .engine
+            .content_pieces(&job.payload, |piece| payload.push(piece));
+        match pieces.await {
+            Ok(()) => {}
             Err(error) if error.is_transient() => {
                 return self
                     .fail(
@@ -237,7 +243,7 @@ impl Worker {
                     )
                     .await;
             }
-        };
+        }
         let input = Input {
             payload,
             checkpoint: checkpoint::left_before(&self.inner.engine, attempt).await,

@@ -47,6 +47,23 @@ impl Sha256Hex {
     }
 }
 
+/// A digest of bytes that come piece by piece.
+#[derive(Clone, Debug, Default)]
+pub struct Digesting(Sha256);
+
+impl Digesting {
+    /// Adds the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all of them.
+    #[must_use]
+    pub fn finish(self) -> Sha256Hex {
+        Sha256Hex(hex(&self.0.finalize()))
+    }
+}
+
 impl fmt::Display for Sha256Hex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -75,6 +92,10 @@ mod tests {
             Sha256Hex::of(b"abc").as_str(),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
+        let mut digesting = Digesting::default();
+        digesting.update(b"a");
+        digesting.update(b"bc");
+        assert_eq!(digesting.finish(), Sha256Hex::of(b"abc"));
         assert_ne!(
             Sha256Hex::of_parts([b"ab".as_slice(), b"c"]),
             Sha256Hex::of_parts([b"a".as_slice(), b"bc"])

@@ -4,12 +4,16 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use oscillink_domain::hash::Digesting;
 use oscillink_domain::job::ContentRef;
 use oscillink_domain::{JobId, Sha256Hex, Timestamp};
 use oscillink_ports::{Collection, DocKey, PortError, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
+
+/// Bytes of a large content that are read at once.
+const PIECE_BYTES: u64 = 4 << 20;
 
 /// A small content as it is stored.
 #[derive(Serialize, Deserialize)]
@@ -109,11 +113,42 @@ impl Engine {
             self.inner.ports.blobs.get(&reference.name).await?
         };
         if bytes.len() as u64 != reference.len || Sha256Hex::of(&bytes) != reference.sha256 {
-            return Err(PortError::Corrupt {
-                detail: format!("{} does not match its digest", reference.name),
-            });
+            return Err(not_its_digest(reference));
         }
         Ok(bytes)
+    }
+
+    /// Reads a content piece by piece, so that a large one is never in memory as a whole, and checks
+    /// it against its digest at the end: what `take` was given counts for nothing before this is `Ok`.
+    ///
+    /// # Errors
+    /// As of [`content`](Self::content).
+    pub async fn content_pieces(
+        &self,
+        reference: &ContentRef,
+        mut take: impl FnMut(&[u8]) + Send,
+    ) -> Result<(), PortError> {
+        if reference.inline || reference.len <= PIECE_BYTES {
+            take(&self.content(reference).await?);
+            return Ok(());
+        }
+        let mut digest = Digesting::default();
+        let mut at = 0;
+        while at < reference.len {
+            let piece = at..reference.len.min(at + PIECE_BYTES);
+            let blobs = &self.inner.ports.blobs;
+            let bytes = blobs.get_range(&reference.name, piece.clone()).await?;
+            if bytes.len() as u64 != piece.end - piece.start {
+                return Err(not_its_digest(reference));
+            }
+            digest.update(&bytes);
+            take(&bytes);
+            at = piece.end;
+        }
+        if digest.finish() != reference.sha256 {
+            return Err(not_its_digest(reference));
+        }
+        Ok(())
     }
 
     /// Removes blobs; documents go in the transaction given by [`content_delete`].
@@ -123,6 +158,12 @@ impl Engine {
         } else {
             self.inner.ports.blobs.delete(&reference.name).await
         }
+    }
+}
+
+fn not_its_digest(reference: &ContentRef) -> PortError {
+    PortError::Corrupt {
+        detail: format!("{} does not match its digest", reference.name),
     }
 }
 

@@ -13,7 +13,7 @@ use oscillink_engine::{
     Attempt, Claim, Computed, Engine, EngineConfig, Idempotency, NewKey, Ports, Submission,
     SubmitError, SyncWork, TaskBody,
 };
-use oscillink_ports::{BlobStore as _, Clock as _};
+use oscillink_ports::{BlobStore as _, Clock as _, PortError};
 use oscillink_testkit::{
     Faults, ManualClock, MemoryBlobs, MemoryBus, MemoryQueue, MemoryStore, SeededEntropy, run,
 };
@@ -324,6 +324,34 @@ fn orphaned_blobs_go_and_referenced_ones_stay() {
         house.blobs.names(),
         [house.job(&job).payload.name.as_str(), "other/thing"]
     );
+}
+
+#[test]
+fn a_large_content_is_read_in_pieces_and_checked_as_a_whole() {
+    run(async {
+        let house = house(EngineConfig::default());
+        let bytes: Vec<u8> = (0..9_500_000_u32).map(|i| (i % 251) as u8).collect();
+        let sent = Submission {
+            payload: Bytes::from(bytes.clone()),
+            ..submission(1, 10)
+        };
+        let job = house.engine.submit(sent).await.unwrap().job;
+        let (mut read, mut pieces) = (Vec::new(), 0);
+        let reading = house.engine.content_pieces(&job.payload, |piece| {
+            read.extend_from_slice(piece);
+            pieces += 1;
+        });
+        reading.await.unwrap();
+        assert!(read == bytes && pieces == 3, "{pieces} pieces");
+        let mut other = job.payload.clone();
+        other.sha256 = Sha256Hex::of(b"something else");
+        let refused = house.engine.content_pieces(&other, |_| {}).await;
+        assert!(matches!(refused, Err(PortError::Corrupt { .. })));
+        let mut longer = job.payload.clone();
+        longer.len += 1;
+        let refused = house.engine.content_pieces(&longer, |_| {}).await;
+        assert!(matches!(refused, Err(PortError::Corrupt { .. })));
+    });
 }
 
 #[test]

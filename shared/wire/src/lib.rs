@@ -23,6 +23,8 @@ pub use encoding::{ContentEncoding, decode_limited};
 pub use error::{Counted, FieldError, WireError};
 pub use limits::{MAX_CHAIN_NODES, MAX_ITERS, SizeLimits};
 pub use parse::{Body, Format, Parameters, parse};
-pub use payload::{PAYLOAD_ALIGN, decode as decode_payload, encode as encode_payload};
+pub use payload::{
+    PAYLOAD_ALIGN, PayloadDecoder, decode as decode_payload, encode as encode_payload,
+};
 pub use request::{AnswerOptions, ArrayName, Operation, SignatureMode, SolveRequest};
 pub use run::{RunContext, RunError, RunOutput, run, run_from};

@@ -5,12 +5,14 @@
 //! 32-bit row indices for the chain.
 
 use bytes::Bytes;
-use ndarray::Array2;
 use serde_json::{Value, json};
 
+mod decoder;
+
+pub use decoder::PayloadDecoder;
+
 use crate::error::WireError;
-use crate::limits::SizeLimits;
-use crate::parse::{DiffusionBlock, Draft, Mode, OptionsBlock, ParamsBlock, document};
+use crate::parse::{DiffusionBlock, OptionsBlock, ParamsBlock};
 use crate::request::SolveRequest;
 
 /// Every part begins at a multiple of this.
@@ -68,48 +70,9 @@ pub fn encode(request: &SolveRequest) -> Bytes {
 /// # Errors
 /// The bytes are not a whole payload of this version, or what they hold does not pass the checks.
 pub fn decode(bytes: &[u8]) -> Result<SolveRequest, WireError> {
-    let broken = || WireError::field("payload", "is not a whole payload of this version");
-    let (prelude, _) = bytes.split_first_chunk::<64>().ok_or_else(broken)?;
-    let (magic, numbers) = prelude.split_at(MAGIC.len());
-    let mut numbers = numbers
-        .as_chunks::<8>()
-        .0
-        .iter()
-        .map(|n| u64::from_le_bytes(*n));
-    let mut number = || numbers.next().unwrap_or(0);
-    if magic != MAGIC || number() != VERSION {
-        return Err(broken());
-    }
-    let flags = number();
-    let mut size = || usize::try_from(number()).map_err(|_| broken());
-    let (header, n, d, chain) = (size()?, size()?, size()?, size()?);
-
-    let mut parts = Parts { bytes, at: 64 };
-    let header = parts.take(header).ok_or_else(broken)?;
-    let mut draft = document(header, Mode::Parameters, &SizeLimits::NONE)?;
-    let count = n.checked_mul(d).ok_or_else(broken)?;
-    let flat = parts.floats(count).ok_or_else(broken)?;
-    draft.y = Some(Array2::from_shape_vec((n, d), flat).map_err(|_| broken())?);
-    if flags & HAS_PSI != 0 {
-        draft.psi = Some(parts.floats(d).ok_or_else(broken)?);
-    }
-    if flags & HAS_GATES != 0 {
-        draft.gates = Some(parts.floats(n).ok_or_else(broken)?);
-    }
-    let nodes = parts
-        .numbers(chain, u32::from_le_bytes)
-        .ok_or_else(broken)?;
-    if chain > 0 {
-        draft.chain = Some(nodes.into_iter().map(|node| node as usize).collect());
-    }
-    if flags & HAS_WEIGHTS != 0 {
-        let weights = chain.checked_sub(1).and_then(|steps| parts.floats(steps));
-        draft.chain_weights = Some(weights.ok_or_else(broken)?);
-    }
-    if parts.at != bytes.len() {
-        return Err(broken());
-    }
-    Draft::check(draft).map(|body| body.request)
+    let mut decoder = PayloadDecoder::new(bytes.len());
+    decoder.push(bytes);
+    decoder.finish()
 }
 
 fn header(request: &SolveRequest) -> Value {
@@ -151,36 +114,5 @@ fn put<const SIZE: usize>(out: &mut Vec<u8>, elements: impl Iterator<Item = [u8;
     out.resize(out.len().next_multiple_of(PAYLOAD_ALIGN), 0);
     for element in elements {
         out.extend_from_slice(&element);
-    }
-}
-
-/// Reads aligned parts, never beyond the end.
-struct Parts<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Parts<'a> {
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let end = self.at.checked_add(length)?;
-        let part = self.bytes.get(self.at..end)?;
-        self.at = end;
-        Some(part)
-    }
-
-    fn numbers<T>(&mut self, count: usize, read: impl Fn([u8; 4]) -> T) -> Option<Vec<T>> {
-        self.take(self.at.next_multiple_of(PAYLOAD_ALIGN) - self.at)?;
-        let part = self.take(count.checked_mul(4)?)?;
-        Some(
-            part.as_chunks::<4>()
-                .0
-                .iter()
-                .map(|bytes| read(*bytes))
-                .collect(),
-        )
-    }
-
-    fn floats(&mut self, count: usize) -> Option<Vec<f32>> {
-        self.numbers(count, f32::from_le_bytes)
     }
 }

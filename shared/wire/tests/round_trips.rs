@@ -10,8 +10,9 @@ use std::io::Write;
 use ndarray::{Array1, Array2};
 use oscillink_lattice::{ReceiptDetail, Unobserved};
 use oscillink_wire::{
-    ArrayName, Format, NumberArray, Operation, Parameters, RunContext, SignatureMode, SizeLimits,
-    SolveRequest, WireError, decode_payload, encode_payload, npy, parse, run,
+    ArrayName, Format, NumberArray, Operation, Parameters, PayloadDecoder, RunContext,
+    SignatureMode, SizeLimits, SolveRequest, WireError, decode_payload, encode_payload, npy, parse,
+    run,
 };
 use proptest::prelude::*;
 
@@ -329,6 +330,26 @@ proptest! {
     fn payloads_round_trip(text in request()) {
         let request = parse_json(&text);
         prop_assert_eq!(decode_payload(&encode_payload(&request)).unwrap(), request);
+    }
+
+    #[test]
+    fn payloads_may_come_in_pieces(
+        text in request(),
+        pieces in proptest::collection::vec(1_usize..90, 1..40),
+    ) {
+        let request = parse_json(&text);
+        let payload = encode_payload(&request);
+        let mut decoder = PayloadDecoder::new(payload.len());
+        let mut rest = payload.as_ref();
+        for piece in pieces.iter().cycle() {
+            let (piece, others) = rest.split_at((*piece).min(rest.len()));
+            decoder.push(piece);
+            rest = others;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        prop_assert_eq!(decoder.finish().unwrap(), request);
     }
 
     #[test]
