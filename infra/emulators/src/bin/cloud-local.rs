@@ -21,7 +21,7 @@ use tokio::process::Command;
 #[derive(Parser)]
 struct Args {
     /// The `oscillink` program, built with the `gcp` feature
-    #[arg(long, default_value = "target/release/oscillink")]
+    #[arg(long, default_value = "target/debug/oscillink")]
     program: PathBuf,
     /// Keep running until Ctrl-C instead of running a command
     #[arg(long)]
