@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use oscillink_domain::billing::{BillingId, DelinquencyPolicy};
+use axum::http::Uri;
+use axum::http::uri::Authority;
+use oscillink_domain::billing::{BillingId, DelinquencyPolicy, PriceMap};
 use oscillink_domain::settings::{ConfigError, Lookup, Variables};
 use oscillink_engine::BillingRules;
 use secrecy::{ExposeSecret, SecretString};
@@ -83,26 +85,24 @@ impl Config {
             let detail = format!("must be at most {MAX_BODY_BYTES}");
             read.refuse("OSCILLINK_STRIPE_MAX_BODY_BYTES", detail);
         }
-        let prices = read.optional("OSCILLINK_STRIPE_PRICE_MAP");
-        if prices.is_none() && read.text("OSCILLINK_STRIPE_PRICE_MAP").is_none() {
-            read.refuse(
-                "OSCILLINK_STRIPE_PRICE_MAP",
-                "must be set: no price has a tier",
-            );
-        }
+        let prices = prices(&mut read);
         let public_url = address(&mut read, "OSCILLINK_PUBLIC_URL");
+        let api_timeout = read.millis("OSCILLINK_STRIPE_TIMEOUT_MS", Duration::from_secs(5));
+        if api_timeout.is_zero() {
+            read.refuse("OSCILLINK_STRIPE_TIMEOUT_MS", "must be at least 1");
+        }
         let config = Self {
             webhook_secrets,
             tolerance_ms: i64::try_from(tolerance.as_millis()).unwrap_or(i64::MAX),
             livemode,
             max_body_bytes,
             rules: BillingRules {
-                prices: prices.unwrap_or_default(),
+                prices,
                 delinquency: read.parsed("OSCILLINK_BILLING_DELINQUENCY", DelinquencyPolicy::Free),
             },
             api_base: address(&mut read, "OSCILLINK_STRIPE_API_BASE"),
-            api_timeout: read.millis("OSCILLINK_STRIPE_TIMEOUT_MS", Duration::from_secs(5)),
-            concurrency: read.count("OSCILLINK_STRIPE_CONCURRENCY", 8),
+            api_timeout,
+            concurrency: read.parallel("OSCILLINK_STRIPE_CONCURRENCY", 8),
             checkouts_per_minute: read.count("OSCILLINK_CHECKOUT_RATE_LIMIT", 60),
             meter_event: read.text("OSCILLINK_STRIPE_METER_EVENT"),
             meter_id: read.optional("OSCILLINK_STRIPE_METER_ID"),
@@ -114,6 +114,20 @@ impl Config {
         };
         read.finish(config)
     }
+}
+
+fn prices(read: &mut Lookup<'_>) -> PriceMap {
+    const NAME: &str = "OSCILLINK_STRIPE_PRICE_MAP";
+    if read.text(NAME).is_none() {
+        read.refuse(NAME, "must be set: no price has a tier");
+    }
+    let Some(prices) = read.optional::<PriceMap>(NAME) else {
+        return PriceMap::default();
+    };
+    if prices.is_empty() {
+        read.refuse(NAME, "names no price");
+    }
+    prices
 }
 
 fn webhook_secrets(read: &mut Lookup<'_>, needed: bool) -> Vec<SecretString> {
@@ -153,13 +167,28 @@ fn mode_of(key: &SecretString) -> Option<bool> {
 fn address(read: &mut Lookup<'_>, name: &str) -> Option<String> {
     let text = read.text(name)?;
     let text = text.trim_end_matches('/').to_owned();
-    let rest = text
-        .strip_prefix("https://")
-        .or_else(|| text.strip_prefix("http://"));
-    if !rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['?', '#', ' '])) {
+    if !is_address(&text) {
         read.refuse(name, "must be an http or https address");
     }
     Some(text)
+}
+
+/// Whether a text is the address of a server, perhaps with a path: paths are appended to it.
+fn is_address(text: &str) -> bool {
+    let Ok(uri) = text.parse::<Uri>() else {
+        return false;
+    };
+    let port = |authority: &Authority| {
+        let host = authority.host();
+        let rest = authority.as_str().strip_prefix(host);
+        rest.is_some_and(|rest| rest.is_empty() || authority.port_u16().is_some())
+    };
+    matches!(uri.scheme_str(), Some("http" | "https"))
+        && uri
+            .authority()
+            .is_some_and(|authority| !authority.host().is_empty() && port(authority))
+        && uri.query().is_none()
+        && !text.contains('#')
 }
 
 #[cfg(test)]
@@ -191,6 +220,30 @@ mod tests {
             config.public_url.as_deref(),
             Some("https://billing.example")
         );
+    }
+
+    #[test]
+    fn settings_that_would_sell_nothing_or_wait_for_nothing_are_refused() {
+        for (name, value) in [
+            ("OSCILLINK_STRIPE_PRICE_MAP", ";"),
+            ("OSCILLINK_STRIPE_PRICE_MAP", "price_a:pro;price_b:free"),
+            ("OSCILLINK_STRIPE_TIMEOUT_MS", "0"),
+            ("OSCILLINK_STRIPE_CONCURRENCY", "100000000"),
+            ("OSCILLINK_PUBLIC_URL", "https://:80"),
+            ("OSCILLINK_PUBLIC_URL", "https:///path"),
+            ("OSCILLINK_PUBLIC_URL", "https://a b"),
+            ("OSCILLINK_PUBLIC_URL", "https://host:port"),
+            ("OSCILLINK_PUBLIC_URL", "https://user@host"),
+        ] {
+            let error = Config::from_lookup(&|asked| match asked {
+                _ if asked == name => Some(value.to_owned()),
+                "STRIPE_WEBHOOK_SECRET" => Some("whsec_12345678".to_owned()),
+                "OSCILLINK_STRIPE_PRICE_MAP" => Some("price_a:pro".to_owned()),
+                _ => None,
+            });
+            let text = error.expect_err(value).to_string();
+            assert!(text.starts_with(name) && !text.contains("; "), "{text}");
+        }
     }
 
     #[test]

@@ -89,10 +89,15 @@ impl Billing {
         subscription: &BillingId,
         key_id: &KeyId,
     ) -> Result<Applied, BillingError> {
+        let mut key_id = key_id.clone();
         for _ in 0..FETCHES {
-            let version = self.version(key_id).await?;
+            let version = self.version(&key_id).await?;
             match self.ask(subscription).await {
                 Asked::Is(state, seen) => {
+                    if let Some(other) = moved(&state, seen, &key_id) {
+                        key_id = other;
+                        continue;
+                    }
                     let change = Change {
                         event_id: None,
                         key_id: key_id.clone(),
@@ -144,6 +149,10 @@ impl Billing {
                 }
                 continue;
             };
+            if let Some(other) = moved(&state, seen, known) {
+                key_id = Some(other);
+                continue;
+            }
             let change = Change {
                 event_id: Some(id.to_owned()),
                 key_id: known.clone(),
@@ -204,7 +213,14 @@ impl Billing {
             return Ok(Asked::Silent(why));
         };
         // An invoice or a checkout, and nobody to ask: what is known stays as it is.
-        let account = self.engine().account(key_id).await?;
+        let holder = self
+            .engine()
+            .key_of_subscription(&look.subscription)
+            .await?;
+        let account = self
+            .engine()
+            .account(holder.as_ref().unwrap_or(key_id))
+            .await?;
         let known = account.and_then(|mut a| a.subscriptions.remove(look.subscription.as_str()));
         Ok(known.map_or(Asked::Silent(why), |known| {
             let seen = Seen::Told {
@@ -223,9 +239,14 @@ impl Billing {
             }
             return Ok(Some(key_id.clone()));
         }
-        match &look.customer {
-            Some(customer) => self.engine().key_of_customer(customer).await,
-            None => Ok(None),
+        // One customer may pay for several keys: what is known of the subscription itself counts more.
+        let holder = self
+            .engine()
+            .key_of_subscription(&look.subscription)
+            .await?;
+        match (holder, &look.customer) {
+            (None, Some(customer)) => self.engine().key_of_customer(customer).await,
+            (holder, _) => Ok(holder),
         }
     }
 
@@ -271,6 +292,12 @@ impl Billing {
         self.engine().put_off_webhook_event(id, why).await?;
         Ok(Outcome::PutOff)
     }
+}
+
+/// The key that Stripe now says the subscription is for, if it is another one.
+fn moved(state: &Subscription, seen: Seen, key_id: &KeyId) -> Option<KeyId> {
+    let stated = state.key_id.as_ref()?;
+    (matches!(seen, Seen::Fetched { .. }) && stated != key_id).then(|| stated.clone())
 }
 
 fn announcement(look: &Look, key_id: &KeyId) -> Option<Announcement> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -17,6 +17,7 @@ use tower_http::timeout::TimeoutLayer;
 
 use crate::error::Problem;
 use crate::layers;
+use crate::routes::caller::{Shown, shown};
 use crate::routes::{pages, pairing, portal, webhook};
 use crate::state::Billing;
 
@@ -98,15 +99,11 @@ async fn metrics(State(billing): State<Billing>, headers: HeaderMap) -> Result<R
 
 /// Whether the request brings the admin secret, compared in constant time.
 fn admitted(secret: Option<&secrecy::SecretString>, headers: &HeaderMap) -> bool {
-    let given = headers
-        .get("x-admin-secret")
-        .map(HeaderValue::as_bytes)
-        .or_else(|| {
-            let bearer = headers.get(header::AUTHORIZATION)?.as_bytes();
-            bearer.strip_prefix(b"Bearer ")
-        });
-    match (secret, given) {
-        (Some(secret), Some(given)) => secret.expose_secret().as_bytes().ct_eq(given).into(),
+    match (secret, shown(headers, "x-admin-secret")) {
+        (Some(secret), Shown::Secret(given)) => {
+            let secret = secret.expose_secret().as_bytes();
+            secret.ct_eq(given.as_bytes()).into()
+        }
         _ => false,
     }
 }

@@ -94,6 +94,12 @@ impl Billing {
                         .meter_batch_sent(&account.key_id, chain, &batch.identifier)
                         .await?;
                 }
+                // What is wrong is our own access to Stripe, not this batch: it stays as it is.
+                Err(
+                    error @ ApiError::Refused {
+                        status: 401 | 403, ..
+                    },
+                ) => return Err(error.into()),
                 Err(ApiError::Refused { status, detail }) => {
                     report.refused += 1;
                     let problem = format!("Stripe refused it ({status}): {detail}");

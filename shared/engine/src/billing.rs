@@ -63,3 +63,8 @@ fn account_key(key_id: &KeyId) -> DocKey {
 fn customer_key(customer: &BillingId) -> DocKey {
     DocKey::new(Collection::Customers, customer.as_str())
 }
+
+/// Where it is noted which key a subscription is for.
+fn subscription_key(subscription: &BillingId) -> DocKey {
+    DocKey::new(Collection::Customers, format!("holder.{subscription}"))
+}

@@ -5,10 +5,11 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Redirect;
 use oscillink_domain::billing::{BillingId, Pairing, PairingCode};
-use oscillink_domain::{ApiKey, KeyRecord, KeyStatus, Tier};
+use oscillink_domain::{KeyRecord, Tier};
 use oscillink_engine::Claimed;
 use serde_json::{Value, json};
 
+use super::caller::caller;
 use crate::api::{Checkout, NewCheckout};
 use crate::error::Problem;
 use crate::fields::{Fields, FormFields, JsonFields};
@@ -39,7 +40,7 @@ impl Start {
 }
 
 /// `POST /billing/cli/start`: a code and the address of a checkout. With the caller's key in
-/// `X-API-Key` the checkout is for that key, without for a new one.
+/// `X-API-Key` or `Authorization: Bearer` the checkout is for that key, without for a new one.
 pub async fn start(
     State(billing): State<Billing>,
     headers: HeaderMap,
@@ -189,25 +190,4 @@ fn described(status: &str, record: &KeyRecord) -> Value {
         "tier": record.tier,
         "key_status": record.status,
     })
-}
-
-/// The caller's key, if one was sent.
-///
-/// # Errors
-/// One was sent and opens nothing.
-pub async fn caller(billing: &Billing, headers: &HeaderMap) -> Result<Option<KeyRecord>, Problem> {
-    let sent = headers
-        .get("x-api-key")
-        .and_then(|value| value.to_str().ok());
-    let bearer = || {
-        let value = headers.get("authorization")?.to_str().ok()?;
-        value.strip_prefix("Bearer ")
-    };
-    let Some(text) = sent.or_else(bearer) else {
-        return Ok(None);
-    };
-    let key = ApiKey::parse(text.trim()).ok_or(Problem::Unauthorized)?;
-    let found = billing.engine().find_key(&key.hash()).await?;
-    let opened = found.filter(|record| record.status != KeyStatus::Revoked);
-    opened.map(Some).ok_or(Problem::Unauthorized)
 }

@@ -3,12 +3,13 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use oscillink_domain::Sha256Hex;
-use oscillink_domain::billing::{Account, Standing};
+use oscillink_domain::billing::{Account, BillingId, Seen, Standing, SubscriptionStatus};
+use oscillink_domain::{KeyId, Sha256Hex};
+use oscillink_engine::{Applied, Change};
 use serde_json::{Value, json};
 
-use super::pairing::caller;
-use crate::api::{CancelWhen, StripeApi};
+use super::caller::caller;
+use crate::api::{ApiError, CancelWhen, StripeApi};
 use crate::error::Problem;
 use crate::fields::JsonFields;
 use crate::state::Billing;
@@ -50,9 +51,17 @@ pub async fn cancel(
             id.as_str().as_bytes(),
             format!("{when:?} {}", known.as_of).as_bytes(),
         ]);
-        api.cancel(id, when, idempotency_key.as_str()).await?;
+        match api.cancel(id, when, idempotency_key.as_str()).await {
+            // It has ended already: that is what was asked for.
+            Ok(_) | Err(ApiError::Refused { status: 404, .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
         // What Stripe says now counts; its webhook will say it again.
-        billing.refresh(id, &account.key_id).await?;
+        if let Applied::Failed(_) = billing.refresh(id, &account.key_id).await?
+            && api.subscription(id).await?.is_none()
+        {
+            forget(&billing, &account.key_id, id).await?;
+        }
         cancelled.push(id.clone());
     }
     if cancelled.is_empty() {
@@ -73,6 +82,38 @@ pub async fn cancel(
         })
         .collect();
     Ok(Json(json!({ "subscriptions": subscriptions })))
+}
+
+/// Notes that a subscription has ended which Stripe does not know any more.
+async fn forget(billing: &Billing, key_id: &KeyId, id: &BillingId) -> Result<(), Problem> {
+    const TRIES: usize = 3;
+    let engine = billing.engine();
+    for _ in 0..TRIES {
+        let at = engine.now();
+        let Some(account) = engine.account(key_id).await? else {
+            return Ok(());
+        };
+        let Some(known) = account.subscriptions.get(id.as_str()) else {
+            return Ok(());
+        };
+        let mut state = known.state.clone();
+        state.status = SubscriptionStatus::Canceled;
+        let change = Change {
+            event_id: None,
+            key_id: key_id.clone(),
+            state,
+            seen: Seen::Fetched { at },
+            version: account.version,
+            announcement: None,
+        };
+        let rules = &billing.config().rules;
+        match engine.apply_subscription(rules, change).await? {
+            Applied::Superseded => {}
+            _ => return Ok(()),
+        }
+    }
+    let detail = "the subscription is being changed by someone else; try again";
+    Err(Problem::Conflict(detail))
 }
 
 async fn customer<'a>(

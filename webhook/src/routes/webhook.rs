@@ -1,9 +1,13 @@
 //! `POST /stripe/webhook`: the signature is checked over the raw bytes, the event stored as it came,
 //! and only then acknowledged. What it means is found out later.
 
+use std::borrow::Cow;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use oscillink_engine::Recorded;
 use serde_json::{Value, json};
 
@@ -29,9 +33,8 @@ pub async fn receive(
         billing.count("bad_signature");
         return Err(error.into());
     }
-    let raw = std::str::from_utf8(&body)
-        .map_err(|error| Problem::field("body", format!("is not UTF-8: {error}")))?;
-    let envelope = Envelope::of(raw);
+    let raw = text_of(&body);
+    let envelope = Envelope::of(&raw);
     if envelope
         .livemode
         .is_some_and(|mode| mode != config.livemode)
@@ -43,7 +46,7 @@ pub async fn receive(
     }
     let recorded = billing
         .engine()
-        .record_webhook_event(&envelope.id, &envelope.event_type, raw)
+        .record_webhook_event(&envelope.id, &envelope.event_type, &raw)
         .await
         .inspect_err(|_| billing.count("store_failed"))?;
     let known = matches!(recorded, Recorded::Known(_));
@@ -52,4 +55,13 @@ pub async fn receive(
     Ok(Json(
         json!({ "received": true, "id": envelope.id, "duplicate": known }),
     ))
+}
+
+/// A body as the text that is kept of it. One that is none is kept in base64, whole; it will be
+/// found unreadable as every other that is not JSON.
+fn text_of(body: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(body) {
+        Ok(text) => text.into(),
+        Err(_) => format!("not UTF-8, in base64: {}", BASE64_STANDARD.encode(body)).into(),
+    }
 }

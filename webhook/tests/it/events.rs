@@ -2,12 +2,12 @@
 
 use oscillink_domain::billing::EventStatus;
 use oscillink_domain::event::Topic;
-use oscillink_domain::{Event, KeyStatus, Tier};
+use oscillink_domain::{Event, KeyId, KeyStatus, Tier};
 use oscillink_engine::{EventFilter, Replayed};
 use oscillink_ports::Clock as _;
 use oscillink_testkit::Faults;
 use oscillink_testkit::stripe::sign;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{House, OLD_SECRET, SECRET, config, event, key_id, sub};
 
@@ -273,6 +273,8 @@ async fn a_poison_event_is_acknowledged_kept_listed_mended_and_replayed() {
         .deliver(&event("evt_broken", UPDATED, 0, &json!({"id": 7})))
         .await;
     assert_eq!(house.deliver("not even json").await.status, 200);
+    let bytes = b"{\"id\": \"evt_bytes\xff\"}";
+    assert_eq!(house.deliver_bytes(bytes).await.status, 200);
     house.handle_all().await;
     let filter = EventFilter {
         status: Some(EventStatus::Failed),
@@ -283,7 +285,10 @@ async fn a_poison_event_is_acknowledged_kept_listed_mended_and_replayed() {
         .await
         .unwrap()
         .items;
-    assert_eq!(failed.len(), 3);
+    assert_eq!(failed.len(), 4);
+    let encoded = "not UTF-8, in base64: eyJpZCI6ICJldnRfYnl0ZXP/In0=";
+    let kept = failed.iter().find(|event| event.raw == encoded).unwrap();
+    assert!(kept.error.as_ref().unwrap().contains("not JSON"));
     let error = |id: &str| {
         failed
             .iter()
@@ -367,4 +372,101 @@ async fn an_event_that_names_no_key_waits_for_the_checkout_that_does() {
     house.clock.advance(2_000);
     house.handle_all().await;
     assert_eq!(house.stored("evt_1").await.status, EventStatus::Processed);
+}
+
+/// A subscription of this id.
+fn named(state: &str, id: &str, key: Option<&KeyId>) -> Value {
+    let mut state = sub(state, "price_pro", key);
+    state["id"] = id.into();
+    state
+}
+
+async fn tier_of(house: &House, key_id: &KeyId) -> Option<Tier> {
+    let key = house.engine.key(key_id).await.unwrap();
+    key.map(|key| key.tier)
+}
+
+#[tokio::test]
+async fn a_subscription_that_moves_to_another_key_takes_its_tier_along() {
+    for asks in [true, false] {
+        let house = House::with(config(&[]), Faults::none(), 1, asks);
+        let (first, second) = (key_id(), KeyId::from_random([6; 16]));
+        let tell = async |id: &str, seconds: i64, state: &Value| {
+            house.stripe.set(state);
+            house.deliver(&event(id, UPDATED, seconds, state)).await;
+            house.handle_all().await;
+            let tiers = [&first, &second].map(|key_id| tier_of(&house, key_id));
+            let [first, second] = tiers;
+            (first.await, second.await)
+        };
+        let (free, pro) = (Some(Tier::Free), Some(Tier::Pro));
+        let active = sub("active", "price_pro", Some(&first));
+        assert_eq!(tell("evt_1", 0, &active).await, (pro, None), "{asks}");
+        let moved = sub("active", "price_pro", Some(&second));
+        assert_eq!(tell("evt_2", 10, &moved).await, (free, pro), "{asks}");
+        // Late news of before the move.
+        house.deliver(&event("evt_3", UPDATED, 5, &active)).await;
+        house.handle_all().await;
+        assert_eq!(tier_of(&house, &first).await, free, "{asks}");
+        assert_eq!(tier_of(&house, &second).await, pro, "{asks}");
+        let ended = sub("canceled", "price_pro", Some(&second));
+        assert_eq!(tell("evt_4", 20, &ended).await, (free, free), "{asks}");
+        house.engine.relay_events().await.unwrap();
+        let told = house.bus.published();
+        let of = |key_id: &KeyId| {
+            told.iter()
+                .filter(|(_, tenant, _)| tenant == key_id.as_str())
+                .count()
+        };
+        assert_eq!((of(&first), of(&second)), (2, 2), "{asks}");
+    }
+}
+
+#[tokio::test]
+async fn a_customer_with_two_payment_links_pays_for_two_keys() {
+    for asks in [true, false] {
+        let house = House::with(config(&[]), Faults::none(), 1, asks);
+        let (first, second) = (key_id(), KeyId::from_random([6; 16]));
+        for (number, key_id) in [(1, &first), (2, &second)] {
+            let id = format!("sub_{number}");
+            let state = named("active", &id, None);
+            house.stripe.set(&state);
+            let session = json!({"id": format!("cs_{number}"), "customer": "cus_1", "subscription": id,
+                "client_reference_id": key_id});
+            // The second subscription is told of before the checkout that names its key.
+            house
+                .deliver(&event(&format!("evt_c{number}"), UPDATED, number, &state))
+                .await;
+            house.handle_all().await;
+            let done = event(
+                &format!("evt_s{number}"),
+                "checkout.session.completed",
+                number,
+                &session,
+            );
+            house.deliver(&done).await;
+            house.handle_all().await;
+            house.clock.advance(600_000);
+            house.handle_all().await;
+            assert_eq!(
+                tier_of(&house, key_id).await,
+                Some(Tier::Pro),
+                "{number} {asks}"
+            );
+        }
+        assert_eq!(tier_of(&house, &first).await, Some(Tier::Pro), "{asks}");
+        let ended = named("canceled", "sub_1", None);
+        house.stripe.set(&ended);
+        house
+            .deliver(&event(
+                "evt_d",
+                "customer.subscription.deleted",
+                900,
+                &ended,
+            ))
+            .await;
+        house.handle_all().await;
+        assert_eq!(tier_of(&house, &first).await, Some(Tier::Free), "{asks}");
+        assert_eq!(tier_of(&house, &second).await, Some(Tier::Pro), "{asks}");
+    }
 }

@@ -39,6 +39,8 @@ pub struct Remote {
     pub sends: u64,
     /// Does not answer.
     pub down: bool,
+    /// Refuses usage with this status.
+    pub refuses: Option<u16>,
     /// Takes usage, but the answer is lost.
     pub forgets_to_answer: bool,
 }
@@ -116,19 +118,30 @@ impl StripeApi for FakeStripe {
         _: &str,
     ) -> Result<Subscription, ApiError> {
         self.answer(|remote| {
-            let state = remote.subscriptions.get_mut(id.as_str()).unwrap();
+            let Some(state) = remote.subscriptions.get_mut(id.as_str()) else {
+                let detail = format!("No such subscription: '{id}'");
+                return Err(ApiError::Refused {
+                    status: 404,
+                    detail,
+                });
+            };
             match when {
                 CancelWhen::PeriodEnd => state.cancel_at_period_end = true,
                 CancelWhen::Now => {
                     state.status = oscillink_domain::billing::SubscriptionStatus::Canceled;
                 }
             }
-            state.clone()
+            Ok(state.clone())
         })
-        .await
+        .await?
     }
 
     async fn report_usage(&self, _: &str, batch: &MeterBatch) -> Result<(), ApiError> {
+        let refused = self.remote().refuses;
+        if let Some(status) = refused {
+            let detail = "Invalid API Key".to_owned();
+            return Err(ApiError::Refused { status, detail });
+        }
         let lost = self
             .answer(|remote| {
                 remote.sends += 1;
@@ -281,8 +294,17 @@ impl House {
 
     /// Delivers an event as Stripe does.
     pub async fn deliver(&self, raw: &str) -> Answer {
+        self.deliver_bytes(raw.as_bytes()).await
+    }
+
+    /// The same with any bytes.
+    pub async fn deliver_bytes(&self, raw: &[u8]) -> Answer {
         let header = stripe::sign(raw, SECRET, self.clock.now().as_millis() / 1_000);
-        self.deliver_signed(raw, &header).await
+        let request = Request::post("/stripe/webhook")
+            .header("stripe-signature", header)
+            .body(Body::from(raw.to_vec()))
+            .unwrap();
+        self.send(request).await
     }
 
     pub async fn deliver_signed(&self, raw: &str, header: &str) -> Answer {

@@ -1,9 +1,11 @@
 //! Buying: pairing with a command line, the page that shows the key, the customer's page, cancelling.
 
+use axum::body::Body;
+use axum::http::Request;
 use oscillink_domain::{ApiKey, Tier};
 use serde_json::{Value, json};
 
-use crate::harness::{House, sub};
+use crate::harness::{House, event, key_id, sub};
 
 impl House {
     async fn start(&self, body: &Value, key: Option<&str>) -> Value {
@@ -244,4 +246,87 @@ async fn the_holder_of_a_key_upgrades_manages_and_cancels_it() {
         .await;
     assert_eq!(now.json()["subscriptions"][0]["ended"], true);
     assert_eq!(tier().await, Tier::Free);
+}
+
+#[tokio::test]
+async fn a_key_is_known_however_its_scheme_is_written_and_an_unusable_one_is_not_none() {
+    let house = House::new();
+    let new = oscillink_engine::NewKey {
+        name: "mine".into(),
+        tier: Tier::Free,
+        overrides: Default::default(),
+    };
+    let issued = house.engine.create_key(new).await.unwrap();
+    let send = async |path: &str, name: &str, value: &[u8]| {
+        let request = Request::post(path)
+            .header("content-type", "application/json")
+            .header(name, value)
+            .body(Body::from("{}"))
+            .unwrap();
+        house.send(request).await.status
+    };
+    for scheme in ["Bearer", "bearer", "BEARER"] {
+        let value = format!("{scheme} {}", issued.secret.reveal());
+        let status = send("/billing/cli/start", "authorization", value.as_bytes()).await;
+        assert_eq!(status, 200, "{scheme}");
+        let bought_for = house
+            .stripe
+            .remote()
+            .checkouts
+            .last()
+            .unwrap()
+            .key_id
+            .clone();
+        assert_eq!(bought_for, issued.record.key_id, "{scheme}");
+        let status = send("/billing/portal", "authorization", value.as_bytes()).await;
+        assert_eq!(status, 404, "{scheme}: known, and without a subscription");
+    }
+    let checkouts = house.stripe.remote().checkouts.len();
+    let unusable: [(&str, &[u8]); 6] = [
+        ("x-api-key", b"ok_\xff\xfe"),
+        ("x-api-key", b""),
+        ("authorization", b"Bearer \xff"),
+        ("authorization", b"Bearer"),
+        ("authorization", b"Basic b2s6b2s="),
+        ("authorization", issued.secret.reveal().as_bytes()),
+    ];
+    for (name, value) in unusable {
+        for path in ["/billing/cli/start", "/billing/portal", "/billing/cancel"] {
+            let status = send(path, name, value).await;
+            assert_eq!(status, 401, "{path} with {name}: {value:?}");
+        }
+    }
+    assert_eq!(house.stripe.remote().checkouts.len(), checkouts);
+}
+
+#[tokio::test]
+async fn a_subscription_that_stripe_no_longer_has_is_over_and_the_others_end_too() {
+    let house = House::new();
+    let key_id = key_id();
+    let mut second = sub("active", "price_ent", Some(&key_id));
+    second["id"] = json!("sub_2");
+    for (id, state) in [
+        ("evt_1", sub("active", "price_pro", Some(&key_id))),
+        ("evt_2", second),
+    ] {
+        house.stripe.set(&state);
+        let kind = "customer.subscription.updated";
+        house.deliver(&event(id, kind, 0, &state)).await;
+    }
+    house.handle_all().await;
+    let rotated = house.engine.rotate_key(&key_id, 0).await.unwrap();
+    let key = rotated.secret.reveal();
+    house.stripe.remote().subscriptions.remove("sub_1");
+    house.clock.advance(60_000);
+    let now = json!({"when": "now"});
+    let answer = house.post_json("/billing/cancel", &now, Some(key)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let ended = answer.json();
+    let ended = ended["subscriptions"].as_array().unwrap();
+    assert_eq!(ended.len(), 2);
+    assert!(ended.iter().all(|one| one["ended"] == true), "{ended:?}");
+    let record = house.engine.key(&key_id).await.unwrap().unwrap();
+    assert_eq!(record.tier, Tier::Free);
+    let again = house.post_json("/billing/cancel", &now, Some(key)).await;
+    assert_eq!(again.status, 404, "nothing is left to cancel");
 }

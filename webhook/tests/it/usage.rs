@@ -99,6 +99,36 @@ async fn a_batch_of_unknown_outcome_is_not_sent_after_a_day() {
 }
 
 #[tokio::test]
+async fn a_key_for_stripe_that_does_not_work_sets_nothing_aside() {
+    let house = House::subscribed().await;
+    house.work("r1", 10).await;
+    for status in [401, 403] {
+        house.stripe.remote().refuses = Some(status);
+        assert!(house.billing.report_usage().await.is_err());
+    }
+    house.stripe.remote().refuses = None;
+    assert_eq!(house.billing.report_usage().await.unwrap().units, 10);
+    assert_eq!((house.metered(), house.drift().await), (10, vec![]));
+}
+
+#[tokio::test]
+async fn one_customer_may_pay_for_two_keys() {
+    let house = House::subscribed().await;
+    let mut second = sub("active", "price_pro", Some(&KeyId::from_random([6; 16])));
+    second["id"] = "sub_2".into();
+    house.stripe.set(&second);
+    house
+        .deliver(&event("evt_2", "customer.subscription.created", 0, &second))
+        .await;
+    house.handle_all().await;
+    house.work("r1", 10).await;
+    house.billing.report_usage().await.unwrap();
+    assert_eq!(house.drift().await, []);
+    house.stripe.remote().metered.clear();
+    assert_eq!(house.drift().await, [DriftKind::Meter]);
+}
+
+#[tokio::test]
 async fn drift_is_found_and_named() {
     let house = House::subscribed().await;
     assert_eq!(house.drift().await, []);

@@ -67,6 +67,11 @@ impl FromStr for PriceMap {
                 .trim()
                 .parse()
                 .map_err(|error| refuse(format!("{error}")))?;
+            if tier == Tier::Free {
+                return Err(refuse(
+                    "sells the free tier, which nobody pays for".to_owned(),
+                ));
+            }
             if map.iter().any(|(known, _)| *known == price) {
                 return Err(refuse("names a price for the second time".to_owned()));
             }
@@ -90,7 +95,14 @@ mod tests {
         assert_eq!(map.tier(&id("price_other")), None);
         assert_eq!(map.price_of(Tier::Pro), Some(&id("price_m")));
         assert!("".parse::<PriceMap>().unwrap().is_empty());
-        for bad in ["price_a", "price_a:gold", ":pro", "p q:pro", "a:pro;a:beta"] {
+        for bad in [
+            "price_a",
+            "price_a:gold",
+            ":pro",
+            "p q:pro",
+            "a:pro;a:beta",
+            "a:free",
+        ] {
             let error = bad.parse::<PriceMap>().unwrap_err().to_string();
             assert!(error.starts_with("entry \""), "{error}");
         }

@@ -12,7 +12,7 @@ use oscillink_ports::{Collection, DocKey, PortError, Snapshot, StoreExt, TxError
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{BillingError, BillingRules, account_key, customer_key, event_key};
+use super::{BillingError, BillingRules, account_key, customer_key, event_key, subscription_key};
 use crate::Engine;
 use crate::finish::event_id;
 use crate::keys::{change_event, record_key};
@@ -58,7 +58,7 @@ pub enum Applied {
     Failed(String),
 }
 
-/// Which key a customer pays for.
+/// Which key a customer pays for, or a subscription is for.
 #[derive(Serialize, Deserialize)]
 struct CustomerDocument {
     key_id: KeyId,
@@ -79,6 +79,19 @@ impl Engine {
     /// The store failed.
     pub async fn key_of_customer(&self, customer: &BillingId) -> Result<Option<KeyId>, PortError> {
         let found: Option<CustomerDocument> = self.store().fetch(&customer_key(customer)).await?;
+        Ok(found.map(|document| document.key_id))
+    }
+
+    /// The key that a subscription was last for.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn key_of_subscription(
+        &self,
+        subscription: &BillingId,
+    ) -> Result<Option<KeyId>, PortError> {
+        let key = subscription_key(subscription);
+        let found: Option<CustomerDocument> = self.store().fetch(&key).await?;
         Ok(found.map(|document| document.key_id))
     }
 
@@ -108,7 +121,8 @@ impl Engine {
         }
     }
 
-    /// Takes note of a subscription's state and gives the key what it is now entitled to.
+    /// Takes note of a subscription's state and gives the key what it is now entitled to. A key that
+    /// the subscription was for before loses what it had by it, in the same transaction.
     ///
     /// # Errors
     /// No such message, or the store failed: the outcome is unknown, and the same call is safe.
@@ -119,12 +133,18 @@ impl Engine {
     ) -> Result<Applied, BillingError> {
         let mut reads = vec![account_key(&change.key_id), record_key(&change.key_id)];
         reads.extend(change.event_id.as_deref().map(event_key));
+        let holder = self.key_of_subscription(&change.state.id).await?;
+        let former = holder.filter(|key_id| *key_id != change.key_id);
+        reads.push(subscription_key(&change.state.id));
+        if let Some(key_id) = &former {
+            reads.extend([account_key(key_id), record_key(key_id)]);
+        }
         let (rules, now) = (rules.clone(), self.now());
         let source = self.config().source.clone();
         let applied = self
             .store()
             .transaction(reads, move |snapshot| {
-                decide(snapshot, &rules, &change, now, &source)
+                decide(snapshot, &rules, &change, former.as_ref(), now, &source)
             })
             .await
             .map_err(BillingError::from)?;
@@ -137,6 +157,7 @@ fn decide(
     snapshot: &Snapshot,
     rules: &BillingRules,
     change: &Change,
+    former: Option<&KeyId>,
     now: Timestamp,
     source: &str,
 ) -> Result<(Vec<Write>, Applied), TxError<BillingError>> {
@@ -160,8 +181,23 @@ fn decide(
     if matches!(change.seen, Seen::Fetched { .. }) && account.version != change.version {
         return Ok((Vec::new(), Applied::Superseded));
     }
+    let holder = snapshot.get::<CustomerDocument>(&subscription_key(&change.state.id))?;
+    let holder = holder.map(|document| document.key_id);
+    if holder.as_ref().filter(|key_id| **key_id != change.key_id) != former {
+        return Ok((Vec::new(), Applied::Superseded));
+    }
+    let mut former = former
+        .map(|key_id| Former::read(snapshot, key_id))
+        .transpose()?;
     account.note_approval(&key);
-    let observed = account.observe(change.state.clone(), change.seen, &rules.prices);
+    let observed = if former
+        .as_ref()
+        .is_some_and(|former| former.knows_better(change))
+    {
+        Ok(Observed::Stale)
+    } else {
+        account.observe(change.state.clone(), change.seen, &rules.prices)
+    };
     let must_ask = matches!(
         change.seen,
         Seen::Told {
@@ -179,35 +215,74 @@ fn decide(
         events: Vec::new(),
     };
     if observed == Ok(Observed::Taken) {
-        account.version += 1;
-        account.updated_at = now;
-        let changed = account.give(&mut key, rules.delinquency, now);
-        if changed || stored_key.is_none() {
-            let version = account.version.to_string();
-            let id = event_id(&["billing", change.key_id.as_str(), &version]);
-            let event = change_event(&key, id, now, source);
-            out.events.push((Topic::EntitlementEvents, event));
+        let is_new = stored_key.is_none();
+        out.entitle(&mut account, &mut key, is_new, rules, now, source);
+        let document = CustomerDocument {
+            key_id: change.key_id.clone(),
+        };
+        out.put(customer_key(&change.state.customer), &document)?;
+        if holder.as_ref() != Some(&change.key_id) {
+            out.put(subscription_key(&change.state.id), &document)?;
         }
-        out.put(
-            customer_key(&change.state.customer),
-            &CustomerDocument {
-                key_id: change.key_id.clone(),
-            },
-        )?;
+        if let Some(former) = &mut former {
+            former.lose(&change.state.id, rules, now, source, &mut out.writes)?;
+        }
     }
     if let Some(event) = &mut event {
         out.close(event, &applied, observed.ok(), change, now, source)?;
     }
-    if let Some((_, first)) = out.events.first() {
-        let id = first.event_id.as_str().to_owned();
-        let events = std::mem::take(&mut out.events);
-        let tag = key.next_event_tag(now);
-        let entry = OutboxEntry::announce(id, change.key_id.as_str(), events, tag, now);
-        out.put(DocKey::new(Collection::Outbox, &entry.id), &entry)?;
-        out.put(record_key(&change.key_id), &key)?;
-    }
+    out.announce(&mut key, now)?;
     out.put(account_key(&change.key_id), &account)?;
     Ok((out.writes, applied))
+}
+
+/// The key that the subscription was for before.
+struct Former {
+    account: Account,
+    key: KeyRecord,
+}
+
+impl Former {
+    fn read(snapshot: &Snapshot, key_id: &KeyId) -> Result<Self, PortError> {
+        let missing = |key: DocKey| PortError::Corrupt {
+            detail: format!("a subscription is held for {key}, which is not there"),
+        };
+        let (account, key) = (account_key(key_id), record_key(key_id));
+        Ok(Self {
+            account: snapshot.get(&account)?.ok_or_else(|| missing(account))?,
+            key: snapshot.get(&key)?.ok_or_else(|| missing(key))?,
+        })
+    }
+
+    /// Whether the change is told by a message from before what this account knows.
+    fn knows_better(&self, change: &Change) -> bool {
+        let known = self.account.subscriptions.get(change.state.id.as_str());
+        match change.seen {
+            Seen::Told { at, .. } => known.is_some_and(|known| known.as_of > at),
+            Seen::Fetched { .. } => false,
+        }
+    }
+
+    /// Takes the subscription, and what the key has by it, away.
+    fn lose(
+        &mut self,
+        subscription: &BillingId,
+        rules: &BillingRules,
+        now: Timestamp,
+        source: &str,
+        writes: &mut Vec<Write>,
+    ) -> Result<(), PortError> {
+        let mut out = Outgoing {
+            writes: Vec::new(),
+            events: Vec::new(),
+        };
+        self.account.subscriptions.remove(subscription.as_str());
+        out.entitle(&mut self.account, &mut self.key, false, rules, now, source);
+        out.announce(&mut self.key, now)?;
+        out.put(account_key(&self.account.key_id), &self.account)?;
+        writes.append(&mut out.writes);
+        Ok(())
+    }
 }
 
 /// What a transaction writes and announces.
@@ -220,6 +295,40 @@ impl Outgoing {
     fn put(&mut self, key: DocKey, body: &impl Serialize) -> Result<(), PortError> {
         self.writes.push(Write::put(key, body)?);
         Ok(())
+    }
+
+    /// Gives the key what its account is entitled to, and tells of it if that changed or is the first.
+    fn entitle(
+        &mut self,
+        account: &mut Account,
+        key: &mut KeyRecord,
+        is_new: bool,
+        rules: &BillingRules,
+        now: Timestamp,
+        source: &str,
+    ) {
+        account.version += 1;
+        account.updated_at = now;
+        let changed = account.give(key, rules.delinquency, now);
+        if changed || is_new {
+            let version = account.version.to_string();
+            let id = event_id(&["billing", key.key_id.as_str(), &version]);
+            let event = change_event(key, id, now, source);
+            self.events.push((Topic::EntitlementEvents, event));
+        }
+    }
+
+    /// Writes the intent to tell what there is to tell, and the key.
+    fn announce(&mut self, key: &mut KeyRecord, now: Timestamp) -> Result<(), PortError> {
+        let Some((_, first)) = self.events.first() else {
+            return Ok(());
+        };
+        let id = first.event_id.as_str().to_owned();
+        let events = std::mem::take(&mut self.events);
+        let tag = key.next_event_tag(now);
+        let entry = OutboxEntry::announce(id, key.key_id.as_str(), events, tag, now);
+        self.put(DocKey::new(Collection::Outbox, &entry.id), &entry)?;
+        self.put(record_key(&key.key_id), key)
     }
 
     /// Closes the message, or leaves it open for later. News goes out when it is closed, once: a

@@ -48,6 +48,7 @@ impl Engine {
             .map(|subscription| (subscription.id.as_str(), subscription))
             .collect();
         let mut known = BTreeSet::new();
+        let mut payers: BTreeMap<BillingId, Payer> = BTreeMap::new();
         let mut after = None;
         loop {
             let page = self.keys(PAGE, after).await?;
@@ -59,14 +60,21 @@ impl Engine {
                 known.extend(account.subscriptions.keys().cloned());
                 compare_subscriptions(&account, &theirs, &mut report.drift);
                 compare_key(&account, key, &theirs, rules, &mut report.drift);
-                self.compare_usage(&account, view, &mut report.drift)
+                let reported = self
+                    .compare_usage(&account, view, &mut report.drift)
                     .await?;
+                if let Some(customer) = account.customer {
+                    let payer = payers.entry(customer).or_default();
+                    payer.reported = payer.reported.plus(reported);
+                    payer.keys.push(account.key_id);
+                }
             }
             after = page.next;
             if after.is_none() {
                 break;
             }
         }
+        compare_meters(&payers, view, &self.now().month(), &mut report.drift);
         for unknown in view
             .subscriptions
             .iter()
@@ -93,15 +101,16 @@ impl Engine {
         Ok(report)
     }
 
+    /// Compares the account's ledger with what it has reported; gives what that is this month.
     async fn compare_usage(
         &self,
         account: &Account,
         view: &ProviderView,
         drift: &mut Vec<Drift>,
-    ) -> Result<(), PortError> {
-        let Some(metered) = &view.metered else {
-            return Ok(());
-        };
+    ) -> Result<Units, PortError> {
+        if view.metered.is_none() {
+            return Ok(Units::ZERO);
+        }
         let now = self.now();
         let key_id = Some(&account.key_id);
         let mut reported = Units::ZERO;
@@ -141,22 +150,7 @@ impl Engine {
                 );
             }
         }
-        // One customer's meter may count several keys; then only the sum could be compared.
-        if let Some(total) = account.customer.as_ref().and_then(|c| metered.get(c))
-            && *total != reported
-        {
-            let expected = format!("{reported} units");
-            let found = format!("{total} units");
-            push(
-                drift,
-                DriftKind::Meter,
-                key_id,
-                now.month(),
-                &expected,
-                found,
-            );
-        }
-        Ok(())
+        Ok(reported)
     }
 
     async fn compare_events(&self, drift: &mut Vec<Drift>) -> Result<(), PortError> {
@@ -168,6 +162,38 @@ impl Engine {
             push(drift, DriftKind::Event, None, &event.id, "processed", why);
         }
         Ok(())
+    }
+}
+
+/// What a customer's keys have reported.
+#[derive(Default)]
+struct Payer {
+    keys: Vec<KeyId>,
+    reported: Units,
+}
+
+/// A customer's meter counts all of the customer's keys: only their sum can be compared.
+fn compare_meters(
+    payers: &BTreeMap<BillingId, Payer>,
+    view: &ProviderView,
+    month: &str,
+    drift: &mut Vec<Drift>,
+) {
+    let Some(metered) = &view.metered else {
+        return;
+    };
+    for (customer, payer) in payers {
+        let total = metered.get(customer).copied();
+        if let Some(total) = total.filter(|total| *total != payer.reported) {
+            let key_id = payer.keys.first().filter(|_| payer.keys.len() == 1);
+            let subject = match key_id {
+                Some(_) => month.to_owned(),
+                None => format!("{month}, {} keys of {customer}", payer.keys.len()),
+            };
+            let expected = format!("{} units", payer.reported);
+            let found = format!("{total} units");
+            push(drift, DriftKind::Meter, key_id, &subject, &expected, found);
+        }
     }
 }
 
