@@ -78,7 +78,7 @@ pub struct Run {
     )]
     pub admin_secret: Option<String>,
     /// Length of the run instead of the scenario's; its points in time move with it
-    #[arg(long, value_name = "TIME", value_parser = oscillink_load_tests::scenario::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = oscillink_load_tests::scenario::parse_run_length)]
     pub duration: Option<std::time::Duration>,
     /// Where to listen for callbacks
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]

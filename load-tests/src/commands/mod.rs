@@ -98,6 +98,10 @@ fn measure(command: Run) -> anyhow::Result<Exit> {
         scenario = scenario.scaled_to(duration);
     }
     let outputs = command.outputs;
+    // Before the run: hours of measuring must not end with a report that has no place.
+    for path in [&outputs.json, &outputs.csv, &outputs.html] {
+        path.as_deref().map_or(Ok(()), try_to_write)?;
+    }
     let stripe_path = command.stripe_path;
     let stripe = command.stripe_url.zip(command.stripe_secret);
     let mut options = Options {
@@ -142,6 +146,25 @@ fn write(report: &Report, outputs: &Outputs) -> anyhow::Result<()> {
         if let Some(path) = path {
             std::fs::write(path, text).with_context(|| path.display().to_string())?;
         }
+    }
+    Ok(())
+}
+
+/// Finds out whether a file can be written, and leaves it as it is.
+fn try_to_write(path: &Path) -> anyhow::Result<()> {
+    let found = std::fs::metadata(path);
+    if found
+        .as_ref()
+        .is_ok_and(|found| !found.is_file() && !found.is_dir())
+    {
+        // A pipe or a device: opening it alone may have effects.
+        return Ok(());
+    }
+    let mut options = std::fs::OpenOptions::new();
+    let opened = options.append(true).create(true).open(path);
+    opened.with_context(|| path.display().to_string())?;
+    if found.is_err() {
+        std::fs::remove_file(path).with_context(|| path.display().to_string())?;
     }
     Ok(())
 }

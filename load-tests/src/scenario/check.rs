@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::duration::{RUN_LENGTH_FAULT, RUN_LENGTHS};
 use super::raw::{RawFlow, RawProblem, RawScenario, RawTenant};
 use super::{
     Arrivals, Bounds, Checks, Flow, FlowKind, ProblemSpec, Scenario, ScenarioError, Tenant,
@@ -11,8 +12,6 @@ use super::{
 
 /// Fastest arrivals that a flow may ask for, a second.
 const MAX_RATE: f64 = 200_000.0;
-/// Longest run.
-const MAX_DURATION: Duration = Duration::from_secs(7 * 24 * 3600);
 
 type Checked<T> = Result<T, ScenarioError>;
 
@@ -30,8 +29,8 @@ fn within(field: &str, value: usize, least: usize, most: usize) -> Checked<usize
 
 pub(super) fn checked(raw: RawScenario) -> Checked<Scenario> {
     let duration = raw.duration.0;
-    if duration < Duration::from_millis(100) || duration > MAX_DURATION {
-        return fault("duration", "must be within 100ms and a week");
+    if !RUN_LENGTHS.contains(&duration) {
+        return fault("duration", RUN_LENGTH_FAULT);
     }
     let warm_up = raw.warm_up.map_or(Duration::ZERO, |time| time.0);
     if warm_up >= duration {

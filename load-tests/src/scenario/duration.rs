@@ -1,9 +1,16 @@
 //! Times as people write them: `250ms`, `1.5s`, `2m`, `8h`.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Longest time that can be written, seconds.
 const LONGEST_S: f64 = 30.0 * 86_400.0;
+
+/// How long a run may be: long enough to measure, short enough for its books.
+pub(super) const RUN_LENGTHS: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(7 * 24 * 3600);
+/// What is said of other lengths.
+pub(super) const RUN_LENGTH_FAULT: &str = "must be within 100ms and a week";
 
 /// Reads a number with one of the units `us`, `ms`, `s`, `m`, `h`.
 ///
@@ -32,6 +39,18 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         return Err(format!("{text:?} is not within nothing and 30 days"));
     }
     Ok(Duration::from_secs_f64(seconds))
+}
+
+/// Reads how long a run is to be.
+///
+/// # Errors
+/// Says what is expected instead.
+pub fn parse_run_length(text: &str) -> Result<Duration, String> {
+    let length = parse_duration(text)?;
+    RUN_LENGTHS
+        .contains(&length)
+        .then_some(length)
+        .ok_or_else(|| RUN_LENGTH_FAULT.to_owned())
 }
 
 /// Writes a time with a unit that suits it and three digits.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use chaos::{Action, Disturbance};
-pub use duration::{parse_duration, show_duration};
+pub use duration::{parse_duration, parse_run_length, show_duration};
 pub use raw::{Arrivals, BodyForm, FlowKind, Spacing};
 pub use threshold::{Comparison, Metric, Threshold};
 
@@ -19,15 +19,15 @@ pub use threshold::{Comparison, Metric, Threshold};
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
     /// The file cannot be read.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     Read {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// Not TOML, or a field that is not known or of another type.
-    #[error("{0}")]
+    #[error(transparent)]
     Syntax(#[from] toml::de::Error),
     /// A field has a value that makes no sense.
     #[error("{field}: {detail}")]
@@ -166,9 +166,9 @@ impl Scenario {
     /// # Errors
     /// The file cannot be read, or a field is at fault.
     pub fn load(path: &Path) -> Result<Self, ScenarioError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ScenarioError::Read {
+        let text = std::fs::read_to_string(path).map_err(|cause| ScenarioError::Read {
             path: path.to_owned(),
-            source,
+            cause,
         })?;
         Self::parse(&text)
     }

@@ -18,6 +18,11 @@ pub const STORIES: &[Story] = &[
         a_field_at_fault,
     ),
     (
+        "what_cannot_be_done_is_told_before_the_run",
+        Needs::Nothing,
+        before_the_run,
+    ),
+    (
         "no_server_is_no_failure_of_a_threshold",
         Needs::Nothing,
         no_server,
@@ -165,6 +170,38 @@ fn a_field_at_fault() {
         assert_eq!(output.status.code(), Some(2), "{told}");
         assert!(told.contains(named), "{named}: {told}");
     }
+}
+
+fn before_the_run() {
+    let scenario = shipped("quick.toml").display().to_string();
+    let nowhere = ["run", &scenario, "--target", "http://127.0.0.1:9"];
+    for length in ["0s", "99ms", "200h"] {
+        let output = program(&[&nowhere[..], &["--duration", length]].concat());
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains("within 100ms and a week"), "{text}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let kept = dir.path().join("kept.json");
+    std::fs::write(&kept, "{}").unwrap();
+    let (kept, fresh) = (kept.display().to_string(), dir.path().join("fresh.csv"));
+    let fresh_path = fresh.display().to_string();
+    let outputs = ["--json", &kept, "--csv", &fresh_path];
+    let wrong = ["--html", "/proc/unwritable.html"];
+    let output = program(&[&nowhere[..], &outputs, &wrong].concat());
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{text}");
+    assert!(text.contains("/proc/unwritable.html"), "{text}");
+    assert_eq!(text.matches("os error").count(), 1, "{text}");
+    assert_eq!(std::fs::read_to_string(&kept).unwrap(), "{}");
+    assert!(!fresh.exists(), "no report, no file");
+
+    let broken = dir.path().join("broken.toml");
+    std::fs::write(&broken, "name = ").unwrap();
+    let output = program(&["check", &broken.display().to_string()]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert_eq!(text.matches("TOML parse error").count(), 1, "{text}");
 }
 
 fn no_server() {
