@@ -22,6 +22,7 @@ pub struct ServerArgs {
         env = "OSCILLINK_SERVER",
         default_value = "http://127.0.0.1:8080",
         value_name = "URL",
+        value_parser = server_address,
         help_heading = "Server"
     )]
     server: Url,
@@ -64,6 +65,15 @@ impl ServerArgs {
             )
         })?;
         Client::new(self.server.clone(), &key)
+    }
+}
+
+/// An address that the client can speak to.
+fn server_address(text: &str) -> Result<Url, String> {
+    let url: Url = text.parse().map_err(|error| format!("{error}"))?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        other => Err(format!("the scheme must be http or https, not {other}")),
     }
 }
 

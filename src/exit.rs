@@ -29,7 +29,7 @@ Exit codes:
   2    usage: an unknown flag, a bad value, an unusable configuration
   3    bad input: the file or request was refused; the message names the field
   4    refused: unknown key, tier without the feature, quota or rate limit
-  5    not found: no such job, key or file
+  5    not found: no such job, key, file or database
   6    unavailable: server not reachable or saturated, time limit reached
   130  interrupted (Ctrl-C)";
 

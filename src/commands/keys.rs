@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 use crate::data_dir;
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, note};
-use crate::wiring::open_offline;
+use crate::wiring::{expect_database, open_offline};
 
 /// Keys of one page when listing.
 const PAGE: usize = 200;
 
 const HELP: &str = "\
-Works on the store in the data folder; a server that is running notices within a second. A secret \
-is shown once, when it is made: only its hash is stored.
+Works on the store in the data folder, which `create` makes if need be; a server that is running \
+notices within a second. A secret is shown once, when it is made: only its hash is stored.
 
 Examples:
   oscillink keys create --tier pro --name search-team
@@ -79,7 +79,11 @@ enum Action {
 
 /// Does it.
 pub async fn run(args: &Args, output: Output) -> Result<()> {
-    let engine = open_offline(&data_dir::resolve(args.data_dir.clone()))?;
+    let data_dir = data_dir::resolve(args.data_dir.clone());
+    if !matches!(args.action, Action::Create { .. }) {
+        expect_database(&data_dir)?;
+    }
+    let engine = open_offline(&data_dir)?;
     match &args.action {
         Action::Create {
             tier,

@@ -64,7 +64,7 @@ flags! {
     api_keys = "OSCILLINK_API_KEYS" "K1,K2" "Keys to make at start, for development";
     key_tiers = "OSCILLINK_KEY_TIERS" "K:TIER;…" "Tiers of those keys [default: free]";
     max_nodes = "OSCILLINK_MAX_NODES" "N" "Most rows of a synchronous request [default: 5000]";
-    max_dim = "OSCILLINK_MAX_DIM" "D" "Most columns of a request [default: 2048]";
+    max_dim = "OSCILLINK_MAX_DIM" "D" "Most columns of a synchronous request [default: 2048]";
     key_node_units_limit = "OSCILLINK_KEY_NODE_UNITS_LIMIT" "UNITS" "Units (N·D) of a key in a window, 0 for no limit [default: 0]";
     key_node_units_window = "OSCILLINK_KEY_NODE_UNITS_WINDOW" "S" "Length of that window, seconds [default: 3600]";
     monthly_cap = "OSCILLINK_MONTHLY_CAP" "UNITS" "Units of a key in a month [default: by tier]";

@@ -30,6 +30,7 @@ pub fn read(read: &mut Lookup<'_>) -> Vec<Seed> {
             ),
         }
     }
+    let mut named: Vec<(ApiKey, Tier)> = Vec::new();
     for (place, text) in entries(&read.text(TIERS).unwrap_or_default(), ';') {
         let Some((key, tier)) = text.rsplit_once(':') else {
             read.refuse(TIERS, format_args!("entry {place} must be key:tier"));
@@ -39,7 +40,15 @@ pub fn read(read: &mut Lookup<'_>) -> Vec<Seed> {
             .iter_mut()
             .find(|seed| seed.key.reveal() == key.trim());
         match (seed, tier.trim().parse::<Tier>()) {
-            (Some(seed), Ok(tier)) => seed.tier = tier,
+            (Some(seed), Ok(tier)) => {
+                let same = |known: &&(ApiKey, Tier)| known.0.reveal() == seed.key.reveal();
+                if named.iter().find(same).is_some_and(|known| known.1 != tier) {
+                    let detail = "gives a key of an entry before another tier";
+                    read.refuse(TIERS, format_args!("entry {place} {detail}"));
+                }
+                named.push((seed.key.clone(), tier));
+                seed.tier = tier;
+            }
             (None, _) => read.refuse(
                 TIERS,
                 format_args!("entry {place} names a key that is not in {KEYS}"),
@@ -83,6 +92,14 @@ mod tests {
         assert_eq!(
             found.iter().map(|s| s.tier).collect::<Vec<_>>(),
             [Tier::Free, Tier::Pro]
+        );
+        assert!(seeds("first-key", "first-key:pro;first-key:pro").is_ok());
+        let text = seeds("first-key", "first-key:pro; first-key:beta")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            text.starts_with("OSCILLINK_KEY_TIERS entry 2 ") && !text.contains("first-key"),
+            "{text}"
         );
         let text = seeds("first-key,tiny", "other-key:pro;first-key:gold")
             .unwrap_err()

@@ -19,6 +19,6 @@ pub use billing::billing;
 pub use cloud::Role;
 pub use dev_key::DevKey;
 pub use entropy::OsEntropy;
-pub use offline::open_offline;
+pub use offline::{expect_database, open_offline};
 pub use server::Server;
 pub use telemetry::{FLUSH_LIMIT, telemetry};

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use bytes::Bytes;
-use oscillink_adapters::embedded::{EmbeddedConfig, open_store_only, open_without_lock};
+use oscillink_adapters::embedded::{
+    EmbeddedConfig, EmbeddedError, has_database, open_store_only, open_without_lock,
+};
 use oscillink_domain::event::Topic;
 use oscillink_domain::{Event, QueueName};
 use oscillink_engine::{Engine, EngineConfig, Ports};
@@ -16,18 +18,41 @@ use oscillink_ports::{
 };
 
 use super::entropy::OsEntropy;
+use crate::exit::{Exit, Failure};
+
+/// An embedded backend that could not be opened, with the exit code: a folder that cannot be used is a
+/// setting at fault.
+pub fn unopened(error: EmbeddedError) -> anyhow::Error {
+    if error.is_unusable_folder() {
+        return Failure::usage(format!("OSCILLINK_DATA_DIR cannot be used: {error}")).into();
+    }
+    error.into()
+}
+
+/// Makes sure that there is a database in a folder, for commands that have nothing to do with a new
+/// one: a name that was mistyped must not look like a server without keys.
+pub fn expect_database(data_dir: &Path) -> Result<()> {
+    if has_database(data_dir).map_err(unopened)? {
+        return Ok(());
+    }
+    let folder = data_dir.display();
+    let text = format!("no database in {folder}: give --data-dir or set OSCILLINK_DATA_DIR");
+    Err(Failure::new(Exit::NotFound, text).into())
+}
 
 /// The engine of a data folder whose server may be running: it reads and writes documents; what
-/// must happen beyond them stays in the outbox for the server.
+/// must happen beyond them stays in the outbox for the server. The folder is made if need be.
 pub fn open_offline(data_dir: &Path) -> Result<Engine> {
-    let store = open_store_only(&EmbeddedConfig::new(data_dir))?;
+    let store = open_store_only(&EmbeddedConfig::new(data_dir)).map_err(unopened)?;
     let config = EngineConfig::default();
     Ok(beside(Arc::new(store), Arc::new(Absent), config))
 }
 
-/// The same with the folder's blobs, and with the settings of its server.
+/// The same with the folder's blobs, and with the settings of its server; only where there is one.
 pub fn open_folder(data_dir: &Path, config: EngineConfig) -> Result<Engine> {
-    let (store, blobs) = open_without_lock(&EmbeddedConfig::new(data_dir))?;
+    expect_database(data_dir)?;
+    let opened = open_without_lock(&EmbeddedConfig::new(data_dir));
+    let (store, blobs) = opened.map_err(unopened)?;
     Ok(beside(Arc::new(store), Arc::new(blobs), config))
 }
 

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::dev_key::DevKey;
 use super::entropy::OsEntropy;
 use super::listen::{bind, reachable};
+use super::offline::unopened;
 use super::telemetry::count_ends;
 use super::traced::{TracedBus, TracedQueue};
 use super::{backlog, billing};
@@ -53,7 +54,7 @@ impl Server {
             database: settings.database,
             ..EmbeddedConfig::new(&settings.data_dir)
         };
-        let embedded = embedded::open(&config, clock.clone())?;
+        let embedded = embedded::open(&config, clock.clone()).map_err(unopened)?;
         let ports = Ports {
             store: embedded.store.clone(),
             blobs: embedded.blobs.clone(),

@@ -78,6 +78,48 @@ fn ten_thousand_idle_clients_cost_little() {
 }
 
 #[test]
+fn a_body_that_nobody_wanted_does_not_spoil_the_connection() {
+    let server = Server::start();
+    let head = |length: usize, more: &str| {
+        format!(
+            "POST /v1/settle HTTP/1.1\r\nhost: a\r\nx-api-key: wrong-key\r\ncontent-length: {length}\r\n{more}\r\n"
+        )
+    };
+    let mut stream = TcpStream::connect(server.addr()).unwrap();
+    for _ in 0..20 {
+        // Refused by its key, before the body is there.
+        stream.write_all(head(30_000, "").as_bytes()).unwrap();
+        stream.write_all(&[b'x'; 30_000]).unwrap();
+        let answer = answer(&mut stream);
+        assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+        assert!(!answer.contains("connection: close"), "{answer}");
+    }
+    // One that is too long to be read for nothing, and one that would have to be asked for.
+    for (length, more) in [(50_000_000, ""), (10, "expect: 100-continue\r\n")] {
+        let mut stream = TcpStream::connect(server.addr()).unwrap();
+        stream.write_all(head(length, more).as_bytes()).unwrap();
+        let answer = answer(&mut stream);
+        assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
+}
+
+/// An answer with a length.
+fn answer(stream: &mut TcpStream) -> String {
+    let (mut text, mut byte) = (String::new(), [0]);
+    while !text.ends_with("\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        text.push(char::from(byte[0]));
+    }
+    let length = text
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = vec![0; length.expect("a length").parse().unwrap()];
+    stream.read_exact(&mut body).unwrap();
+    text
+}
+
+#[test]
 fn slow_clients_do_not_hold_up_others() {
     let server = Server::start();
     let before = latency(&server);

@@ -52,7 +52,7 @@ fn gzip(bytes: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
 #[test]
 fn json_bodies_that_cannot_be_used_name_the_field() {
     let server = Server::start();
-    let wide = json!({"Y": [vec![0.5; 4_000]]}).to_string();
+    let wide = json!({"Y": [vec![0.5; 17_000]]}).to_string();
     let cases: &[(&str, &str)] = &[
         (r#"{"Y":[]}"#, "Y"),
         (r#"{"Y":[[]]}"#, "Y"),

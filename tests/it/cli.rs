@@ -66,6 +66,8 @@ fn usage_errors_are_2_and_name_what_is_wrong() {
         &["dance"][..],
         &["solve"],
         &["solve", "x.npy", "--psi-row", "first"],
+        &["list", "--server", "ftp://x"],
+        &["list", "--server", "localhost:8080"],
     ] {
         assert_eq!(
             code(&run(|c| {
@@ -79,6 +81,9 @@ fn usage_errors_are_2_and_name_what_is_wrong() {
         ("PORT", "http"),
         ("OSCILLINK_MAX_NODES", "0"),
         ("OSCILLINK_BACKEND", "x"),
+        ("OSCILLINK_WORKER_THREADS", "100000000"),
+        ("OSCILLINK_INLINE_THREADS", "100000000"),
+        ("OSCILLINK_INLINE_CONCURRENCY", "1025"),
     ] {
         let output = run(|c| {
             c.arg("serve")
@@ -88,6 +93,67 @@ fn usage_errors_are_2_and_name_what_is_wrong() {
         assert_eq!(code(&output), Some(2));
         assert!(stderr(&output).contains(name), "{}", stderr(&output));
     }
+}
+
+#[test]
+fn a_folder_that_cannot_hold_data_is_a_setting_at_fault_and_told_once() {
+    for (folder, args) in [
+        ("/proc/x", &["serve", "--port", "0"][..]),
+        ("/dev/null", &["serve", "--port", "0"]),
+        ("/proc/x", &["keys", "create"]),
+        ("/dev/null", &["keys", "list"]),
+    ] {
+        let output = run(|c| {
+            c.args(args).env("OSCILLINK_DATA_DIR", folder);
+        });
+        let text = stderr(&output);
+        assert_eq!(code(&output), Some(2), "{args:?} in {folder}: {text}");
+        assert!(text.contains("OSCILLINK_DATA_DIR"), "{text}");
+        assert!(text.contains(folder), "{text}");
+        assert_eq!(text.matches("os error").count(), 1, "{text}");
+    }
+}
+
+#[test]
+fn commands_that_need_a_database_do_not_make_one() {
+    let folder = Folder::new();
+    let mistyped = folder.0.path().join("mistyped");
+    let id = "key_0000000000000000000000";
+    let mut commands = vec![
+        vec!["keys", "list"],
+        vec!["keys", "revoke", id],
+        vec!["keys", "activate", id],
+        vec!["keys", "rotate", id],
+        vec!["export-usage"],
+    ];
+    if cfg!(feature = "stripe") {
+        commands.push(vec!["reconcile"]);
+    }
+    for command in commands {
+        let output = run(|c| {
+            c.args(&command)
+                .arg("--data-dir")
+                .arg(&mistyped)
+                .env("RECEIPT_HMAC_SECRET", "secret")
+                .env("STRIPE_API_KEY", "sk_test_123456")
+                .env("OSCILLINK_STRIPE_PRICE_MAP", "price_1:pro");
+        });
+        let text = stderr(&output);
+        assert_eq!(code(&output), Some(5), "{command:?}: {text}");
+        assert!(
+            text.contains("mistyped") && text.contains("OSCILLINK_DATA_DIR"),
+            "{text}"
+        );
+        assert!(!mistyped.exists(), "{command:?}");
+    }
+    let made = run(|c| {
+        c.args(["keys", "create", "--data-dir"]).arg(&mistyped);
+    });
+    assert_eq!(code(&made), Some(0), "{}", stderr(&made));
+    let listed = json_of(&run(|c| {
+        c.args(["keys", "list", "--data-dir"]).arg(&mistyped);
+    }));
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1);
 }
 
 #[test]

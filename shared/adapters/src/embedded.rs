@@ -23,6 +23,7 @@ pub use bus::LocalBus;
 pub use config::{BusConfig, DatabaseConfig, EmbeddedConfig, QueueConfig};
 pub use database::WriteCounts;
 pub use error::EmbeddedError;
+pub use folder::has_database;
 pub use queue::SqliteQueue;
 pub use store::SqliteStore;
 

@@ -1,20 +1,22 @@
 //! What can go wrong underneath, and what it means in the ports' terms.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use oscillink_ports::PortError;
 use rusqlite::ErrorCode;
 
-/// A failure of the embedded backends.
+/// A failure of the embedded backends. Each text holds its whole cause: none is given as the error's
+/// source as well, or it would be shown twice.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
     /// A file or folder could not be made, read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Io {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// Another server has the data folder.
     #[error("data folder {} is being served by another process", path.display())]
@@ -36,16 +38,16 @@ pub enum EmbeddedError {
         known: i64,
     },
     /// The file exists and is not a database, or is a damaged one.
-    #[error("database {} is damaged or not a database: {source}", path.display())]
+    #[error("database {} is damaged or not a database: {cause}", path.display())]
     Damaged {
         /// The database file.
         path: PathBuf,
         /// What SQLite found.
-        source: rusqlite::Error,
+        cause: rusqlite::Error,
     },
     /// A statement failed.
     #[error("database: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Sqlite(rusqlite::Error),
     /// A stored value does not have its form.
     #[error("stored {what} is malformed: {detail}")]
     Malformed {
@@ -66,7 +68,24 @@ impl EmbeddedError {
     /// For `map_err` on file operations.
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io { path, source }
+        move |cause| Self::Io { path, cause }
+    }
+
+    /// Whether a data folder cannot be one where it is: not to be made, entered or written. Another
+    /// process, a full disk and damaged files are not meant.
+    #[must_use]
+    pub fn is_unusable_folder(&self) -> bool {
+        match self {
+            Self::Io { cause, .. } => !matches!(
+                cause.kind(),
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::Interrupted
+            ),
+            Self::Sqlite(error) => matches!(
+                error.sqlite_error_code(),
+                Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied)
+            ),
+            _ => false,
+        }
     }
 
     /// A value that does not have its form.
@@ -112,14 +131,18 @@ impl EmbeddedError {
     }
 }
 
+impl From<rusqlite::Error> for EmbeddedError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
 impl From<EmbeddedError> for PortError {
     fn from(error: EmbeddedError) -> Self {
         let detail = error.to_string();
         match error {
-            EmbeddedError::Io { source, .. } => match source.kind() {
-                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-                    Self::Exhausted { detail }
-                }
+            EmbeddedError::Io { cause, .. } => match cause.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Exhausted { detail },
                 _ => Self::Unavailable { detail },
             },
             EmbeddedError::Sqlite(source) => match source.sqlite_error_code() {

@@ -11,6 +11,17 @@ pub(crate) const FOLDER_MODE: u32 = 0o700;
 /// Only the owner may read and write.
 pub(crate) const FILE_MODE: u32 = 0o600;
 
+const DATABASE: &str = "oscillink.db";
+
+/// Whether there is a database in the folder `data_dir`. Nothing is made.
+///
+/// # Errors
+/// The folder cannot be looked into.
+pub fn has_database(data_dir: &Path) -> Result<bool, EmbeddedError> {
+    let path = data_dir.join(DATABASE);
+    path.try_exists().map_err(EmbeddedError::io(&path))
+}
+
 /// An existing data folder.
 #[derive(Debug)]
 pub(crate) struct DataFolder(PathBuf);
@@ -24,7 +35,7 @@ impl DataFolder {
 
     /// The database file.
     pub(crate) fn database(&self) -> PathBuf {
-        self.0.join("oscillink.db")
+        self.0.join(DATABASE)
     }
 
     /// The folder of blobs.
@@ -41,7 +52,7 @@ impl DataFolder {
             Err(TryLockError::WouldBlock) => Err(EmbeddedError::InUse {
                 path: self.0.clone(),
             }),
-            Err(TryLockError::Error(source)) => Err(EmbeddedError::Io { path, source }),
+            Err(TryLockError::Error(cause)) => Err(EmbeddedError::Io { path, cause }),
         }
     }
 }

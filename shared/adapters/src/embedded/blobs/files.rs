@@ -133,7 +133,7 @@ impl Files {
         match place.parent() {
             Some(folder) => match create_private_dir(folder) {
                 // Removed again while it was made; the caller tries again.
-                Err(EmbeddedError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                Err(EmbeddedError::Io { cause, .. }) if cause.kind() == ErrorKind::NotFound => {
                     Ok(())
                 }
                 other => other,

@@ -139,7 +139,7 @@ fn damaged(path: &Path, error: EmbeddedError) -> EmbeddedError {
         {
             EmbeddedError::Damaged {
                 path: path.to_owned(),
-                source,
+                cause: source,
             }
         }
         other => other,
