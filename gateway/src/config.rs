@@ -166,9 +166,9 @@ impl Config {
             batch_max_lines: read.count("OSCILLINK_BATCH_MAX_LINES", defaults.batch_max_lines),
             batch_line_bytes: read.bytes("OSCILLINK_BATCH_LINE_BYTES", defaults.batch_line_bytes),
             body_timeout: seconds(&mut read, "OSCILLINK_BODY_TIMEOUT", defaults.body_timeout),
-            inline_threads: read.count("OSCILLINK_INLINE_THREADS", defaults.inline_threads),
+            inline_threads: read.parallel("OSCILLINK_INLINE_THREADS", defaults.inline_threads),
             inline_concurrency: read
-                .count("OSCILLINK_INLINE_CONCURRENCY", defaults.inline_concurrency),
+                .parallel("OSCILLINK_INLINE_CONCURRENCY", defaults.inline_concurrency),
             inline_memory_bytes: read.bytes(
                 "OSCILLINK_INLINE_MEMORY_BYTES",
                 defaults.inline_memory_bytes,

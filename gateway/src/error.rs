@@ -410,6 +410,7 @@ impl From<SubmitError> for Problem {
             SubmitError::IdempotencyMismatch => {
                 Self::new(Kind::IdempotencyMismatch, error.to_string())
             }
+            SubmitError::JobGone => Self::new(Kind::Conflict, error.to_string()),
             SubmitError::Port(port) => port.into(),
         }
     }

@@ -16,6 +16,7 @@ use crate::rate::client_address;
 use crate::request_id::{REQUEST_ID, RequestId};
 use crate::router::HARDENING;
 use crate::state::Gateway;
+use crate::unread::Unread;
 
 /// Headers that hold secrets.
 const SECRET_HEADERS: [&str; 3] = ["authorization", "x-admin-secret", "x-api-key"];
@@ -38,12 +39,16 @@ pub async fn observe(State(app): State<Gateway>, mut request: Request, next: Nex
         &id.id,
         traceparent(request.headers()),
     );
+    let unread = Unread::of(&mut request);
     let response = next.run(request).instrument(call.span().clone()).await;
     let mut response = render(response, &id.id, app.engine().now(), app.metrics());
     if let Ok(value) = HeaderValue::from_str(&id.id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     call.end(response.status().as_u16());
+    if let Some(unread) = unread {
+        unread.settle(&mut response).await;
+    }
     response
 }
 

@@ -23,6 +23,7 @@ mod routes;
 mod serve;
 mod state;
 mod table;
+mod unread;
 
 pub use config::{Config, Endpoint, EndpointLimits, Origins, RedisUrl, RequestLimit};
 pub use keys::Keys;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use oscillink_domain::event::Topic;
-use oscillink_domain::{ApiKey, Sha256Hex};
+use oscillink_domain::tier::Overrides;
+use oscillink_domain::{ApiKey, Limits, Sha256Hex};
 use oscillink_engine::{Engine, derived_key};
 use oscillink_ports::{EventHandler, PortError};
 use oscillink_telemetry::{Metrics, Shutdown};
@@ -151,11 +152,20 @@ impl Gateway {
             return Err(Problem::new(Kind::FeatureDisabled, detail));
         }
         if !caller.limits.diffusion {
-            let detail = format!(
-                "diffusion gates are part of the pro and enterprise plans and this key is on {}; \
-                 upgrade the key, or leave the diffusion block out",
-                caller.tier
-            );
+            let baseline = &self.engine().config().baseline;
+            let plan = Limits::of(caller.tier, baseline, &Overrides::default());
+            let detail = if plan.diffusion {
+                String::from(
+                    "diffusion gates are switched off for this key; ask the operator to switch them \
+                     on, or leave the diffusion block out",
+                )
+            } else {
+                format!(
+                    "diffusion gates are part of the pro and enterprise plans and this key is on \
+                     {}; upgrade the key, or leave the diffusion block out",
+                    caller.tier
+                )
+            };
             return Err(Problem::new(Kind::TierRequired, detail));
         }
         Ok(())

@@ -122,7 +122,7 @@ fn jobs_of(api: Api) -> Api {
                 .query("array", "The array, as npy", names(&["u", "ustar", "gates"]))
                 .answers(200, "The answer, or the array", "Answer", &[])
                 .content(200, "application/x-npy", json!({"type": "string", "format": "binary"}))
-                .problems(&[409])],
+                .problems(&[406, 409])],
         )
 }
 
@@ -190,6 +190,12 @@ fn account(api: Api) -> Api {
             json!({"type": "integer", "minimum": 0, "maximum": 2_592_000, "default": 86_400}),
         )
         .idempotent()
+        .body(
+            "application/json",
+            "Rotation",
+            json!({"overlap_seconds": 3_600}),
+        )
+        .may_be_empty()
         .answers(
             200,
             "The new secret",
@@ -212,6 +218,12 @@ fn account(api: Api) -> Api {
             json!({"type": "integer", "minimum": 0, "maximum": 2_592_000, "default": 86_400}),
         )
         .idempotent()
+        .body(
+            "application/json",
+            "Rotation",
+            json!({"overlap_seconds": 3_600}),
+        )
+        .may_be_empty()
         .answers(
             200,
             "The new secret",
@@ -367,7 +379,7 @@ fn work(id: &str, summary: &str, problems: &[u16]) -> Operation {
         .body("application/json", "SolveRequest", example());
     with_arrays(operation, id)
         .answers(200, "The answer", "Answer", &headers)
-        .content(200, "application/x-npy", json!({"type": "string", "format": "binary", "description": "With Accept: application/x-npy and one array asked for"}))
+        .content(200, "application/x-npy", json!({"type": "string", "format": "binary", "description": "With Accept: application/x-npy and one array asked for, unless JSON has the higher weight"}))
         .answers(202, "The work has become a job", "Job", &["Location"])
         // Any request may carry a diffusion block, which not every tier has.
         .problems(&[402])

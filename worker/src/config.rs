@@ -65,14 +65,14 @@ impl WorkerConfig {
     pub fn from_lookup(variables: &Variables<'_>) -> Result<Self, ConfigError> {
         let mut read = Lookup::new(variables);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = read.count("OSCILLINK_WORKER_THREADS", cores);
+        let threads = read.parallel("OSCILLINK_WORKER_THREADS", cores);
         let memory = read.bytes("OSCILLINK_WORKER_MEMORY_BYTES", DEFAULT_MEMORY_BYTES);
         let name = read
             .text("OSCILLINK_WORKER_NAME")
             .unwrap_or_else(|| format!("worker-{}", std::process::id()));
         let defaults = Self::new(&name, threads, memory as u64);
         let lease = read.seconds("OSCILLINK_JOB_LEASE", Duration::from_secs(30));
-        let max_concurrent = read.count("OSCILLINK_WORKER_CONCURRENCY", defaults.max_concurrent);
+        let max_concurrent = read.parallel("OSCILLINK_WORKER_CONCURRENCY", defaults.max_concurrent);
         let config = Self {
             max_held: defaults.max_held.max(max_concurrent),
             max_concurrent,
@@ -134,5 +134,23 @@ mod tests {
                 .to_string()
                 .contains("OSCILLINK_WORKER_QUEUES")
         );
+    }
+    #[test]
+    fn threads_and_jobs_at_once_have_a_most() {
+        for name in [
+            "OSCILLINK_WORKER_THREADS",
+            "OSCILLINK_WORKER_CONCURRENCY",
+            "OSCILLINK_CALLBACK_CONCURRENCY",
+            "OSCILLINK_CALLBACK_HOST_CONCURRENCY",
+        ] {
+            let with = |value: &'static str| {
+                WorkerConfig::from_lookup(&move |asked| (asked == name).then(|| value.to_owned()))
+            };
+            assert!(with("1024").is_ok(), "{name}");
+            for wrong in ["0", "1025", "100000000"] {
+                let text = with(wrong).unwrap_err().to_string();
+                assert!(text.starts_with(name), "{name}={wrong}: {text}");
+            }
+        }
     }
 }

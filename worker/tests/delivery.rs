@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use bytes::Bytes;
+use oscillink_domain::tier::Overrides;
 use oscillink_domain::{JobKind, JobStatus, QueueName};
 use oscillink_ports::{TaskTarget as _, Verdict};
 use oscillink_wire::Operation;
@@ -36,6 +37,27 @@ async fn a_delivery_runs_the_job_once_however_often_it_comes() {
     let answer = shop.answer(&job).await;
     assert_eq!(answer["meta"]["request_id"], "req-1");
     assert_eq!(answer["bundle"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_receipt_is_signed_as_the_key_said_at_submission() {
+    let shop = shop(|config| config.receipt_secret = Some("a secret".into()));
+    let target = InProcess::new(shop.worker.clone());
+    for (signed_receipts, signed) in [(None, true), (Some(false), false)] {
+        let overrides = Overrides {
+            signed_receipts,
+            ..Overrides::default()
+        };
+        let job = shop.submit_with(payload(4, 3, 12), 1, &overrides).await;
+        target.deliver(delivery(&job)).await;
+        let answer = shop.answer(&job).await;
+        let receipt = answer["receipt"].to_string();
+        assert_eq!(
+            receipt.contains("signature\":{"),
+            signed,
+            "{signed_receipts:?} {receipt}"
+        );
+    }
 }
 
 #[tokio::test]

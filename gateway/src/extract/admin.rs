@@ -1,4 +1,4 @@
-//! Operators: requests that carry the admin secret, and their small JSON bodies.
+//! Operators: requests that carry the admin secret; and small JSON bodies, theirs and others'.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
+use super::fault;
 use crate::error::{Kind, Problem};
 use crate::state::Gateway;
 
@@ -33,7 +34,7 @@ impl FromRequestParts<Gateway> for Admin {
     }
 }
 
-/// The whole of an operator's body.
+/// The whole of a small body.
 pub async fn small_body(body: Body) -> Result<Bytes, Problem> {
     let bytes = timeout(PATIENCE, to_bytes(body, MAX_BODY_BYTES)).await;
     bytes.ok().and_then(Result::ok).ok_or_else(|| {
@@ -52,18 +53,20 @@ impl<T: DeserializeOwned> FromRequest<Gateway> for Document<T> {
     async fn from_request(request: Request<Body>, _: &Gateway) -> Result<Self, Problem> {
         let media = request.headers().get(header::CONTENT_TYPE);
         let media = media.map(|value| value.to_str().unwrap_or_default().to_ascii_lowercase());
+        let bytes = small_body(request.into_body()).await?;
+        if bytes.is_empty() {
+            // Tools name types also for bodies that they do not send.
+            return parse(b"{}");
+        }
         if media.is_some_and(|media| !media.starts_with("application/json")) {
             let detail = "the body must be application/json";
             return Err(Problem::new(Kind::UnsupportedMediaType, detail));
         }
-        let bytes = small_body(request.into_body()).await?;
-        let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-        if text.trim_ascii_start().first() != Some(&b'{') {
-            // Values in a row would be taken for fields in their order.
-            return Err(Problem::field("body", "must be a JSON object"));
-        }
-        serde_json::from_slice(text)
-            .map(Self)
-            .map_err(|error| Problem::field("body", error.to_string()))
+        parse(&bytes)
     }
+}
+
+fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<Document<T>, Problem> {
+    let document = fault::document(text).map_err(|error| Problem::fields(vec![error]))?;
+    Ok(Document(document))
 }

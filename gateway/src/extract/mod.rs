@@ -1,14 +1,17 @@
 //! What handlers take from a request: who calls, the body, queries and preferences.
 
+mod accept;
 mod admin;
 mod body;
 mod caller;
+mod fault;
 mod inbound;
 mod lines;
 mod multipart;
 mod prefer;
 mod query;
 
+pub use accept::{Accepted, prefers};
 pub use admin::{Admin, Document, small_body};
 pub use body::ReadLimits;
 pub use caller::{Caller, presented};

@@ -5,9 +5,11 @@ use axum::http::request::Parts;
 use oscillink_domain::JobId;
 use serde::de::DeserializeOwned;
 
+use super::fault;
 use crate::error::{Kind, Problem};
 
-/// A query string as `T`.
+/// A query string as `T`, whose fields are optional texts. It must deny unknown fields, so that a slip
+/// in a name is told.
 #[derive(Clone, Copy, Debug)]
 pub struct Queried<T>(pub T);
 
@@ -15,9 +17,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Queried<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        Query::try_from_uri(&parts.uri)
-            .map(|Query(value)| Self(value))
-            .map_err(|error| Problem::field("query", error.body_text()))
+        let Query(pairs) = Query::try_from_uri(&parts.uri)
+            .map_err(|error| Problem::field("query", error.body_text()))?;
+        let value = fault::query(pairs).map_err(|error| Problem::fields(vec![error]))?;
+        Ok(Self(value))
     }
 }
 

@@ -8,10 +8,10 @@ use oscillink_domain::Sha256Hex;
 use oscillink_engine::{CallbackSecret, Idempotency, RedeliverError};
 use serde::Serialize;
 
-use super::keys::{RotateQuery, overlap_ms};
+use super::keys::{RotateBody, RotateQuery, overlap_ms};
 use super::views::JobView;
 use crate::error::{Kind, Problem};
-use crate::extract::{Caller, JobPath, Queried, idempotency_key, no_such_job};
+use crate::extract::{Caller, Document, JobPath, Queried, idempotency_key, no_such_job};
 use crate::replay::{REPLAYED, answer_once};
 use crate::request_id::RequestId;
 use crate::state::Gateway;
@@ -85,8 +85,9 @@ pub async fn rotate(
     caller: Caller,
     Queried(query): Queried<RotateQuery>,
     headers: HeaderMap,
+    Document(body): Document<RotateBody>,
 ) -> Result<Response, Problem> {
-    let overlap_ms = overlap_ms(&query)?;
+    let overlap_ms = overlap_ms(&query, &body)?;
     let idempotency = idempotency_key(&headers)?.map(|key| Idempotency {
         key,
         request_hash: Sha256Hex::of_parts([

@@ -24,6 +24,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// The query of `GET /v1/jobs/{id}`.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct WaitQuery {
     /// Seconds.
     pub wait: Option<String>,
@@ -133,6 +134,7 @@ async fn answer_of(app: &Gateway, job: &Job) -> Result<Option<Box<RawValue>>, Pr
 
 /// The query of `GET /v1/jobs`.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ListQuery {
     status: Option<String>,
     kind: Option<String>,

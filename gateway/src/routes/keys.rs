@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::views::KeyView;
 use crate::error::Problem;
-use crate::extract::{Caller, Queried, idempotency_key, presented};
+use crate::extract::{Caller, Document, Queried, idempotency_key, presented};
 use crate::replay::REPLAYED;
 use crate::state::Gateway;
 
@@ -25,23 +25,34 @@ pub async fn get(caller: Caller) -> Response {
 
 /// The query of `POST /v1/keys/self/rotate`.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RotateQuery {
     overlap_seconds: Option<String>,
 }
 
+/// The body of rotations, which may say the same as the query.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotateBody {
+    overlap_seconds: Option<i64>,
+}
+
 /// How long the old secrets go on working.
-pub fn overlap_ms(query: &RotateQuery) -> Result<i64, Problem> {
-    let overlap_s = match &query.overlap_seconds {
-        None => DEFAULT_OVERLAP_S,
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|s| (0..=MAX_OVERLAP_S).contains(s))
-            .ok_or_else(|| {
-                Problem::field("overlap_seconds", format!("must be 0 to {MAX_OVERLAP_S}"))
-            })?,
+pub fn overlap_ms(query: &RotateQuery, body: &RotateBody) -> Result<i64, Problem> {
+    let field = "overlap_seconds";
+    let overlap_s = match (&query.overlap_seconds, body.overlap_seconds) {
+        (None, None) => Some(DEFAULT_OVERLAP_S),
+        (Some(text), None) => text.parse().ok(),
+        (None, Some(seconds)) => Some(seconds),
+        (Some(_), Some(_)) => {
+            let detail = "is given twice, in the query and in the body";
+            return Err(Problem::field(field, detail));
+        }
     };
-    Ok(overlap_s * 1_000)
+    overlap_s
+        .filter(|s| (0..=MAX_OVERLAP_S).contains(s))
+        .map(|s| s * 1_000)
+        .ok_or_else(|| Problem::field(field, format!("must be 0 to {MAX_OVERLAP_S}")))
 }
 
 /// A new secret, shown this once.
@@ -59,8 +70,9 @@ pub async fn rotate(
     caller: Caller,
     Queried(query): Queried<RotateQuery>,
     headers: HeaderMap,
+    Document(body): Document<RotateBody>,
 ) -> Result<Response, Problem> {
-    let overlap_ms = overlap_ms(&query)?;
+    let overlap_ms = overlap_ms(&query, &body)?;
     let rotation = match idempotency_key(&headers)? {
         None => {
             let issued = app.engine().rotate_key(&caller.key_id, overlap_ms).await?;

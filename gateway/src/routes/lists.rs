@@ -12,6 +12,7 @@ const MAX_LIMIT: usize = 100;
 
 /// The part of a query that every list has.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PageQuery {
     /// Most items.
     pub limit: Option<String>,

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream::unfold;
@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::budget::Share;
 use crate::error::{Kind, Problem};
-use crate::extract::{Caller, JobPath, Queried, no_such_job};
+use crate::extract::{Accepted, Caller, JobPath, Queried, no_such_job};
 use crate::state::Gateway;
 
 /// Bytes handed to the connection at a time.
@@ -25,6 +25,7 @@ const NPY: &str = "application/x-npy";
 
 /// The query of `GET /v1/jobs/{id}/result`.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ResultQuery {
     array: Option<String>,
 }
@@ -35,6 +36,7 @@ pub async fn get(
     caller: Caller,
     JobPath(id): JobPath,
     Queried(query): Queried<ResultQuery>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let array = query
         .array
@@ -42,6 +44,10 @@ pub async fn get(
         .map(str::parse::<ArrayName>)
         .transpose();
     let array = array.map_err(|detail| Problem::field("array", detail))?;
+    if array.is_some() && Accepted::of(&headers, NPY).is_refused() {
+        let detail = "an array is application/x-npy, which Accept refuses";
+        return Err(Problem::new(Kind::NotAcceptable, detail));
+    }
     let job = app
         .engine()
         .job(&caller.key_id, &id)

@@ -13,7 +13,7 @@ use oscillink_wire::{Monthly, NumberArray, Operation, Quota, RunOutput, npy};
 use super::submit;
 use crate::cache;
 use crate::error::{Kind, Problem};
-use crate::extract::{Caller, DIRECT_VALUES, Inbound, ReadBody, ReadLimits};
+use crate::extract::{Caller, DIRECT_VALUES, Inbound, ReadBody, ReadLimits, prefers};
 use crate::quota_headers;
 use crate::replay;
 use crate::request_id::RequestId;
@@ -112,7 +112,7 @@ async fn respond(
         return Ok(([("preference-applied", "respond-async")], accepted).into_response());
     }
     if too_large {
-        return Err(too_large_for_now(&limits));
+        return Err(limits.too_large_for_now(&body));
     }
     if let Some(field) = job_fields(&body).next() {
         let detail = "is for jobs; this request is answered at once, unless it is sent with \
@@ -145,16 +145,9 @@ struct Work {
 /// Whether the work is too large to be done while the client waits.
 fn exceeds_inline(app: &Gateway, caller: &Caller, body: &ReadBody) -> bool {
     body.parsed.request.n() > caller.limits.max_nodes
+        || body.parsed.request.d() > caller.limits.max_dim
         || body.length > app.config().max_sync_body_bytes
         || !app.inline().fits(&body.parsed.request)
-}
-
-fn too_large_for_now(limits: &ReadLimits) -> Problem {
-    let detail = format!(
-        "the work is too large for a synchronous request; {}",
-        limits.advice
-    );
-    Problem::new(Kind::TooLarge, detail)
 }
 
 /// The fields of the body that only jobs have.
@@ -332,17 +325,7 @@ fn wants_fresh(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether the client names npy as a type that it takes.
+/// Whether the client would rather have an array as npy than within JSON.
 fn accepts_npy(headers: &HeaderMap) -> bool {
-    let accepted = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|v| v.to_str().ok());
-    accepted.flat_map(|text| text.split(',')).any(|item| {
-        item.split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .eq_ignore_ascii_case("application/x-npy")
-    })
+    prefers(headers, "application/x-npy", "application/json")
 }

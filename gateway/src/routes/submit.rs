@@ -83,9 +83,7 @@ pub async fn accept(
     let request = &body.parsed.request;
     request.check_for(kind.into())?;
     app.check_features(caller, request)?;
-    if request.n() > caller.limits.max_job_nodes {
-        return Err(too_many_rows(caller));
-    }
+    ReadLimits::check_job(app.config(), &caller.limits, request.n(), request.d())?;
     if let Some(url) = &body.parsed.callback_url {
         check_url(url, app.config().callback_allow_private)
             .map_err(|detail| Problem::field("callback_url", detail))?;
@@ -172,12 +170,4 @@ async fn accepted(
     }
     let view = axum::Json(JobView::of(job, None));
     Ok((StatusCode::ACCEPTED, headers, view).into_response())
-}
-
-fn too_many_rows(caller: &Caller) -> Problem {
-    let detail = format!(
-        "jobs of the {} plan have at most {} rows",
-        caller.tier, caller.limits.max_job_nodes
-    );
-    Problem::new(Kind::TooLarge, detail)
 }

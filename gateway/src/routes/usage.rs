@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::lists::{PageQuery, opaque};
 use super::views::{ListView, UsageAnswer};
 use crate::error::Problem;
-use crate::extract::{Caller, Queried};
+use crate::extract::{Caller, Queried, prefers};
 use crate::quota_headers;
 use crate::state::Gateway;
 
@@ -26,6 +26,7 @@ pub async fn get(State(app): State<Gateway>, caller: Caller) -> Result<Response,
 
 /// The query of `GET /v1/usage/ledger`.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LedgerQuery {
     limit: Option<String>,
     cursor: Option<String>,
@@ -51,7 +52,7 @@ pub async fn ledger_of(
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     let csv = match query.format.as_deref() {
-        None => accepts_csv(headers),
+        None => prefers(headers, "text/csv", "application/json"),
         Some("json") => false,
         Some("csv") => true,
         Some(_) => return Err(Problem::field("format", "must be json or csv")),
@@ -78,11 +79,6 @@ pub async fn ledger_of(
     }
     let items = page.items;
     Ok(Json(ListView { items, next_cursor }).into_response())
-}
-
-fn accepts_csv(headers: &HeaderMap) -> bool {
-    let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
-    accept.is_some_and(|text| text.starts_with("text/csv"))
 }
 
 /// Rows as CSV. No field can hold a comma or a quote: they are numbers, ids and fixed names.

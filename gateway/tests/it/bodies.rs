@@ -222,6 +222,83 @@ async fn too_much_is_refused_with_advice() {
 }
 
 #[tokio::test]
+async fn jobs_have_a_limit_of_columns_of_their_own() {
+    // 8 columns at once, half more for pro; 30 for jobs.
+    let house = House::small();
+    let key = house.key(Tier::Pro).await;
+    let wide = |d: usize| format!(r#"{{"Y": [{:?}, {:?}]}}"#, vec![1.0; d], vec![2.0; d]);
+    let detail = house.post(&key, "/v1/settle", &wide(13)).await.problem(413);
+    assert!(detail.contains("12 columns"), "{detail}");
+    assert!(detail.contains("/v1/jobs/settle"), "{detail}");
+    assert!(
+        detail.contains("at most 60 rows and 30 columns"),
+        "{detail}"
+    );
+    assert!(!detail.contains("npy"), "{detail}");
+    let headers = [
+        ("content-type", "application/json"),
+        ("prefer", "respond-async"),
+    ];
+    let json = |d| wide(d).into_bytes();
+    for path in ["/v1/settle", "/v1/jobs/settle"] {
+        let accepted = send(&house, &key, path, &headers, json(30)).await;
+        assert_eq!(accepted.status, 202, "{path}");
+        let refused = send(&house, &key, path, &headers, json(31)).await;
+        let detail = refused.problem(413);
+        assert!(detail.contains("30 columns"), "{detail}");
+        assert!(!detail.contains("npy"), "{detail}");
+    }
+    let lines = format!("{}\n{}\n", wide(30), wide(31));
+    let headers = [("content-type", "application/x-ndjson")];
+    let answers = send(&house, &key, "/v1/jobs/batch", &headers, lines.into()).await;
+    let answers = String::from_utf8(answers.body.to_vec()).unwrap();
+    let statuses: Vec<_> = answers
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["status"].clone())
+        .collect();
+    assert_eq!(statuses, [202, 413]);
+}
+
+#[tokio::test]
+async fn advice_names_jobs_only_where_a_job_may_hold_more() {
+    let house = House::small();
+    let overrides = serde_json::from_str(r#"{"max_job_nodes": 10, "max_job_dim": 8}"#).unwrap();
+    let key = house.key_with(Tier::Free, overrides).await;
+    let json = |n| format!(r#"{{"Y": {}}}"#, rows(n));
+    let wide = r#"{"Y": [[1,2,3,4,5,6,7,8,9]]}"#;
+    for body in [json(21), wide.to_owned()] {
+        let detail = house.post(&key, "/v1/settle", &body).await.problem(413);
+        assert!(!detail.contains("/v1/jobs"), "{detail}");
+        assert!(detail.contains("at most 10 rows and 8 columns"), "{detail}");
+        assert!(!detail.contains("npy"), "{detail}");
+    }
+    // Read within the limits of an answer at once, but not to be answered at once, nor as a job.
+    let named = format!(r#"{{"Y": {}, "custom_id": "a"}}"#, rows(15));
+    let headers = [
+        ("content-type", "application/json"),
+        ("prefer", "respond-async"),
+    ];
+    let refused = send(&house, &key, "/v1/settle", &headers, named.into_bytes()).await;
+    let detail = refused.problem(413);
+    assert!(detail.contains("at most 10 rows and 8 columns"), "{detail}");
+    let endless = vec![b' '; 2_000_000];
+    let headers = [("content-type", "application/json")];
+    let refused = send(&house, &key, "/v1/jobs/settle", &headers, endless).await;
+    assert!(refused.problem(413).contains("float32 .npy"));
+}
+
+#[tokio::test]
+async fn null_parameters_are_left_out() {
+    let house = House::small();
+    let key = house.key(Tier::Pro).await;
+    let body = r#"{"Y": [[1, 2], [3, 4]], "params": {"lamG": null, "deterministic_k": null},
+        "options": {"tol": null, "dt": null, "receipt_detail": null},
+        "diffusion": {"enable": false, "gamma": null}}"#;
+    let answer = house.post(&key, "/v1/settle", body).await;
+    assert_eq!(answer.status, 200, "{}", answer.json());
+}
+
+#[tokio::test]
 async fn large_work_becomes_a_job_when_the_client_agrees() {
     let house = House::small();
     let key = house.key(Tier::Pro).await;

@@ -120,12 +120,13 @@ impl House {
         }
     }
 
-    /// Small limits: 20 rows at once and 60 as a job, 8 columns, 1,000 units per hour.
+    /// Small limits: 20 rows at once and 60 as a job, 8 columns and 30, 1,000 units per hour.
     pub fn small() -> Self {
         let baseline = Baseline {
             max_nodes: 20,
             max_dim: 8,
             max_job_nodes: 60,
+            max_job_dim: 30,
             window_units: Some(Units::new(1_000)),
             ..Baseline::default()
         };
@@ -166,10 +167,15 @@ impl House {
 
     /// A new key of a tier.
     pub async fn key(&self, tier: Tier) -> ApiKey {
+        self.key_with(tier, Overrides::default()).await
+    }
+
+    /// A new key of a tier with limits of its own.
+    pub async fn key_with(&self, tier: Tier, overrides: Overrides) -> ApiKey {
         let new = NewKey {
             name: tier.to_string(),
             tier,
-            overrides: Overrides::default(),
+            overrides,
         };
         let engine = self.gateway.engine().clone();
         busy(async move { engine.create_key(new).await.unwrap().secret }).await

@@ -150,6 +150,8 @@ async fn jobs_are_listed_newest_first() {
         ("since=yesterday", "since"),
         ("limit=1000", "limit"),
         ("cursor=%00", "cursor"),
+        ("foo=1", "foo"),
+        ("limit=1&limit=2", "limit"),
     ] {
         assert_eq!(
             house.get(&key, &format!("/v1/jobs?{query}")).await.fields(),
@@ -176,4 +178,15 @@ async fn a_quota_without_room_accepts_nothing() {
         house.post(&key, "/v1/jobs/settle", &wrong).await.fields(),
         ["callback_url"]
     );
+}
+
+#[tokio::test]
+async fn a_parameter_given_twice_is_named() {
+    let house = House::small();
+    let key = house.key(Tier::Pro).await;
+    let accepted = house.post(&key, "/v1/jobs/settle", &body(3)).await;
+    let path = format!("{}?wait=1&wait=2", accepted.header("location"));
+    let answer = house.get(&key, &path).await;
+    assert_eq!(answer.fields(), ["wait"]);
+    assert_eq!(answer.problem(400), "wait: is given twice");
 }

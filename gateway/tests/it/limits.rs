@@ -67,29 +67,34 @@ async fn work_that_finds_no_room_is_sent_away() {
     let key = house.key(Tier::Pro).await;
     let large = format!(r#"{{"Y": {}}}"#, rows(5_000));
     let small = format!(r#"{{"Y": {}}}"#, rows(3));
-    let done = Cell::new(false);
-    let first = async {
-        let answer = house.post(&key, "/v1/settle", &large).await;
-        done.set(true);
-        answer
-    };
-    // Small ones knock for as long as the large one is at work.
-    let others = async {
-        while !done.get() {
-            let answer = house.post(&key, "/v1/settle", &small).await;
-            if answer.status != 200 {
-                return Some(answer);
+    // Which of the two finds the other at work is up to the machine: until a small one was sent away.
+    for _ in 0..100 {
+        let done = Cell::new(false);
+        let first = async {
+            let answer = house.post(&key, "/v1/settle", &large).await;
+            done.set(true);
+            answer
+        };
+        // Small ones knock for as long as the large one is at work.
+        let others = async {
+            while !done.get() {
+                let answer = house.post(&key, "/v1/settle", &small).await;
+                if answer.status != 200 {
+                    return Some(answer);
+                }
+                tokio::task::yield_now().await;
             }
-            tokio::task::yield_now().await;
+            None
+        };
+        let (_, refused) = tokio::join!(first, others);
+        if let Some(refused) = refused {
+            refused.problem(503);
+            assert_eq!(refused.header("retry-after"), "1");
+            assert_eq!(house.post(&key, "/v1/settle", &small).await.status, 200);
+            return;
         }
-        None
-    };
-    let (first, refused) = tokio::join!(first, others);
-    assert_eq!(first.status, 200);
-    let refused = refused.expect("one knocked while the large one was at work");
-    refused.problem(503);
-    assert_eq!(refused.header("retry-after"), "1");
-    assert_eq!(house.post(&key, "/v1/settle", &small).await.status, 200);
+    }
+    panic!("none was sent away");
 }
 
 #[tokio::test]

@@ -38,6 +38,24 @@ fn the_committed_document_is_the_generated_one() {
 }
 
 #[tokio::test]
+async fn the_most_neighbours_are_those_that_it_names() {
+    let house = house();
+    let key = house.key(Tier::Pro).await;
+    let document = openapi::document();
+    for (schema, block) in [("Params", "params"), ("Diffusion", "diffusion")] {
+        let field = &document["components"]["schemas"][schema]["properties"]["kneighbors"];
+        let most = field["maximum"].as_u64().unwrap();
+        let with = |k| json!({"Y": [[1, 2], [2, 1]], block: {"kneighbors": k}}).to_string();
+        let answer = house.post(&key, "/v1/settle", &with(most)).await;
+        assert_eq!(answer.status, 200, "{}", answer.json());
+        let refused = house.post(&key, "/v1/settle", &with(most + 1)).await;
+        assert_eq!(refused.status, 400);
+        let field = &refused.json()["errors"][0]["field"];
+        assert_eq!(*field, format!("{block}.kneighbors"));
+    }
+}
+
+#[tokio::test]
 async fn every_method_of_every_route_is_described() {
     let house = house();
     let document = openapi::document();

@@ -125,6 +125,52 @@ async fn rotation_shows_a_new_secret_and_ends_the_old() {
 }
 
 #[tokio::test]
+async fn rotations_ignore_nothing_that_they_are_told() {
+    let config = Config::default();
+    let engine = oscillink_engine::EngineConfig {
+        callback_secret: Some("0123456789abcdef".into()),
+        ..Default::default()
+    };
+    let house = House::with(config, engine);
+    let key = house.key(Tier::Pro).await;
+    for path in [
+        "/v1/keys/self/callback-secret/rotate",
+        "/v1/keys/self/rotate",
+    ] {
+        for (query, body, field) in [
+            ("?overlap_secs=0", "", "overlap_secs"),
+            (
+                "?overlap_seconds=1&overlap_seconds=0",
+                "",
+                "overlap_seconds",
+            ),
+            ("", r#"{"overlap_secs": 0}"#, "overlap_secs"),
+            ("", r#"{"overlap_seconds": -1}"#, "overlap_seconds"),
+            ("", r#"{"overlap_seconds": "soon"}"#, "overlap_seconds"),
+            (
+                "?overlap_seconds=0",
+                r#"{"overlap_seconds": 0}"#,
+                "overlap_seconds",
+            ),
+            ("", "0", "body"),
+        ] {
+            let answer = house.post(&key, &format!("{path}{query}"), body).await;
+            assert_eq!(answer.fields(), [field], "{path}{query} {body}");
+        }
+        // Tools name a type of their own also where they send nothing.
+        let empty = request(Method::POST, path, &key)
+            .header("content-type", "application/x-www-form-urlencoded");
+        let empty = house.send(empty.body(Body::empty()).unwrap()).await;
+        assert_eq!(empty.status, 200, "{path}");
+    }
+    let rotated = house
+        .post(&key, "/v1/keys/self/rotate", r#"{"overlap_seconds": 0}"#)
+        .await;
+    assert_eq!(rotated.status, 200);
+    house.get(&key, "/v1/keys/self").await.problem(401);
+}
+
+#[tokio::test]
 async fn tiers_and_switches() {
     let house = House::new();
     let (free, pro) = (house.key(Tier::Free).await, house.key(Tier::Pro).await);
@@ -249,7 +295,7 @@ async fn browsers_are_let_in_only_from_known_origins() {
         let request = Request::options("/v1/settle")
             .header("origin", origin)
             .header("access-control-request-method", "POST")
-            .header("access-control-request-headers", "x-api-key");
+            .header("access-control-request-headers", "x-api-key, cache-control");
         house.send(request.body(Body::empty()).unwrap())
     };
     let known = preflight("https://app.example").await;
@@ -258,12 +304,16 @@ async fn browsers_are_let_in_only_from_known_origins() {
         known.header("access-control-allow-origin"),
         "https://app.example"
     );
+    let allowed = known.header("access-control-allow-headers");
+    assert!(allowed.contains("cache-control"), "{allowed}");
     let unknown = preflight("https://evil.example").await;
     assert_eq!(unknown.header("access-control-allow-origin"), "");
     // Errors can be read by the page too.
     let request = Request::get("/v1/usage").header("origin", "https://app.example");
     let refused = house.send(request.body(Body::empty()).unwrap()).await;
     refused.problem(401);
+    let exposed = refused.header("access-control-expose-headers");
+    assert!(exposed.contains("preference-applied"), "{exposed}");
     assert_eq!(
         refused.header("access-control-allow-origin"),
         "https://app.example"

@@ -237,3 +237,37 @@ async fn metrics_count_the_work() {
         assert!(text.contains(line), "missing {line} in\n{text}");
     }
 }
+
+#[tokio::test]
+async fn the_weights_of_accept_decide_the_form_of_an_array() {
+    let house = House::new();
+    let key = house.key(Tier::Pro).await;
+    let body = format!(r#"{{"Y": {}, "options": {{"array": "u"}}}}"#, rows(5));
+    let (npy, json) = ("application/x-npy", "application/json");
+    for (accept, expected) in [
+        ("application/x-npy", npy),
+        ("application/json, application/x-npy", npy),
+        ("application/x-npy;q=0.5, */*;q=0.1", npy),
+        ("application/x-npy;q=0.5,application/json;q=0.9", json),
+        ("application/x-npy;q=0, application/json", json),
+        ("*/*", json),
+    ] {
+        let request = request(Method::POST, "/v1/settle", &key)
+            .header("content-type", "application/json")
+            .header("accept", accept);
+        let answer = house.send(request.body(Body::from(body.clone())).unwrap());
+        assert_eq!(answer.await.header("content-type"), expected, "{accept}");
+    }
+    // A job's array has one form: only who refuses it goes without.
+    let job = house.post(&key, "/v1/jobs/settle", &body).await;
+    let path = format!("{}/result?array=u", job.header("location"));
+    for (accept, status) in [
+        ("application/x-npy;q=0, application/json", 406),
+        ("application/x-npy;q=0.5,application/json;q=0.9", 409),
+        ("*/*", 409),
+    ] {
+        let request = request(Method::GET, &path, &key).header("accept", accept);
+        let answer = house.send(request.body(Body::empty()).unwrap()).await;
+        answer.problem(status);
+    }
+}

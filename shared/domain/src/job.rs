@@ -10,6 +10,6 @@ mod transition;
 
 pub use record::{
     AttemptFailure, ContentRef, Failure, FailureClass, Job, JobKind, JobStatus, Progress,
-    QueueName, ResultRef, Stage,
+    QueueName, ResultRef, Signs, Stage,
 };
 pub use transition::{Cancelled, ClaimRefused, Retry, RetryPolicy, StaleLease, Swept};

@@ -7,6 +7,10 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+/// Most threads, or things done at once, that a setting may ask for: beyond it a machine only takes
+/// turns, and far beyond it has no memory left.
+pub const MAX_PARALLEL: usize = 1024;
+
 /// A source of variables.
 pub type Variables<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
@@ -76,6 +80,19 @@ impl<'a> Lookup<'a> {
         let value = self.parsed(name, default);
         if value == 0 {
             self.refuse(name, "must be at least 1");
+        }
+        value
+    }
+
+    /// A number of threads, or of things done at once: at least one and at most
+    /// [`MAX_PARALLEL`]. A default made of the machine's cores is taken as it is.
+    pub fn parallel(&mut self, name: &str, default: usize) -> usize {
+        let value = self.optional(name).unwrap_or(default);
+        if value == 0 {
+            self.refuse(name, "must be at least 1");
+        }
+        if value > MAX_PARALLEL.max(default) {
+            self.refuse(name, format_args!("must be at most {MAX_PARALLEL}"));
         }
         value
     }

@@ -136,7 +136,7 @@ impl Engine {
                         chain,
                         &mut meter.head,
                     );
-                    let row = engine.signed(row, work.tier);
+                    let row = engine.signed(row, work.limits.signed_usage);
                     writes.push(Write::create(row_key.clone(), &row)?);
                     if engine.inner.ports.bus.may_be_heard(Topic::UsageEvents) {
                         let event = usage_event(&row, now, &engine.config().source);

@@ -72,6 +72,7 @@ impl EngineConfig {
             max_nodes: read.count("OSCILLINK_MAX_NODES", base.max_nodes),
             max_dim: read.count("OSCILLINK_MAX_DIM", base.max_dim),
             max_job_nodes: read.count("OSCILLINK_MAX_JOB_NODES", base.max_job_nodes),
+            max_job_dim: read.count("OSCILLINK_MAX_JOB_DIM", base.max_job_dim),
             result_ttl_ms: ms(read.seconds("OSCILLINK_RESULT_TTL", time(base.result_ttl_ms))),
         };
         let config = Self {
@@ -143,6 +144,7 @@ mod tests {
     fn variables_are_read_and_named_when_wrong() {
         let config = EngineConfig::from_lookup(&|name| match name {
             "OSCILLINK_MAX_NODES" => Some("70".into()),
+            "OSCILLINK_MAX_JOB_DIM" => Some("9000".into()),
             "OSCILLINK_KEY_NODE_UNITS_LIMIT" => Some("1000".into()),
             "OSCILLINK_KEY_NODE_UNITS_WINDOW" => Some("60".into()),
             "OSCILLINK_MONTHLY_CAP" => Some("0".into()),
@@ -150,6 +152,7 @@ mod tests {
         })
         .unwrap();
         assert_eq!(config.baseline.max_nodes, 70);
+        assert_eq!(config.baseline.max_job_dim, 9_000);
         assert_eq!(config.baseline.window_units, Some(Units::new(1_000)));
         assert_eq!(
             (config.window_ms, config.baseline.monthly_units),

@@ -40,11 +40,19 @@ impl QuotaExceeded {
             Exceeded::Window => ("quota window", &self.usage.window),
             Exceeded::Month => ("monthly cap", &self.usage.month),
         };
+        let limit = period.limit.unwrap_or(Units::ZERO);
+        if limit < self.needed {
+            return format!(
+                "the request needs {} units, more than the whole {name} of {limit}: send less at once, or \
+                 have the limit raised",
+                self.needed
+            );
+        }
         format!(
             "the request needs {} units but the {name} has {} of {} left until {}",
             self.needed,
             period.remaining().unwrap_or(Units::ZERO),
-            period.limit.unwrap_or(Units::ZERO),
+            limit,
             self.resets_at
         )
     }
@@ -59,6 +67,12 @@ pub enum SubmitError {
     /// The idempotency key was used with another request.
     #[error("this Idempotency-Key was used with a different request")]
     IdempotencyMismatch,
+    /// The job that the idempotency key has made is no longer kept.
+    #[error(
+        "the job of this Idempotency-Key was accepted, has ended and is no longer kept; to do it again use \
+         another key"
+    )]
+    JobGone,
     /// An adapter failed.
     #[error(transparent)]
     Port(#[from] PortError),

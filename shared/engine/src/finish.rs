@@ -7,10 +7,7 @@ use oscillink_domain::event::Topic;
 use oscillink_domain::hash::hex;
 use oscillink_domain::ledger::Usage;
 use oscillink_domain::outbox::OutboxEntry;
-use oscillink_domain::tier::Overrides;
-use oscillink_domain::{
-    Event, EventId, Job, JobKind, JobStatus, LedgerRow, Limits, Sha256Hex, Timestamp,
-};
+use oscillink_domain::{Event, EventId, Job, JobKind, JobStatus, LedgerRow, Sha256Hex, Timestamp};
 use oscillink_ports::{Collection, DocKey, PortError, Snapshot, Write};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
@@ -81,7 +78,8 @@ impl Engine {
             if done && shard == chain {
                 let appended =
                     LedgerRow::append(job_usage(ended, duration_ms, now), chain, &mut meter.head);
-                row = Some(self.signed(appended, ended.tier));
+                let signs = ended.signs(&self.config().baseline);
+                row = Some(self.signed(appended, signs.usage));
             }
             writes.push(Write::put(meter_key(&ended.key_id, shard), &meter)?);
         }
@@ -101,14 +99,13 @@ impl Engine {
         Ok(writes)
     }
 
-    /// Signs a row's hash for tiers with signed usage.
-    pub(crate) fn signed(&self, mut row: LedgerRow, tier: oscillink_domain::Tier) -> LedgerRow {
-        let limits = Limits::of(tier, &self.config().baseline, &Overrides::default());
+    /// Signs a row's hash for keys with signed usage.
+    pub(crate) fn signed(&self, mut row: LedgerRow, signed_usage: bool) -> LedgerRow {
         if let Some(secret) = self
             .config()
             .ledger_secret
             .as_ref()
-            .filter(|_| limits.signed_usage)
+            .filter(|_| signed_usage)
             && let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes())
         {
             mac.update(row.hash.as_str().as_bytes());

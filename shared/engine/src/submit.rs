@@ -9,7 +9,7 @@ use oscillink_domain::quota::{Exceeded, Meter, Reservation};
 use oscillink_domain::{
     Job, JobId, JobKind, JobStatus, KeyId, Limits, QueueName, Sha256Hex, Tier, Timestamp, Units,
 };
-use oscillink_ports::{Collection, DocKey, PortError, Snapshot, StoreExt, TxError, Write};
+use oscillink_ports::{Collection, DocKey, Snapshot, StoreExt, TxError, Write};
 use tracing::Instrument as _;
 
 use crate::content::Staged;
@@ -313,14 +313,10 @@ impl Engine {
         }
     }
 
-    async fn replayed_job(&self, job_id: &JobId) -> Result<Job, PortError> {
+    /// Jobs may be kept for a shorter time than the keys that made them.
+    async fn replayed_job(&self, job_id: &JobId) -> Result<Job, SubmitError> {
         let key = DocKey::new(Collection::Jobs, job_id.as_str());
-        self.store()
-            .fetch(&key)
-            .await?
-            .ok_or_else(|| PortError::NotFound {
-                detail: key.to_string(),
-            })
+        self.store().fetch(&key).await?.ok_or(SubmitError::JobGone)
     }
 
     fn new_job(
@@ -368,6 +364,7 @@ impl Engine {
             payload,
             result: None,
             result_ttl_ms: submission.limits.result_ttl_ms,
+            signs: Some((&submission.limits).into()),
             error: None,
             history: Vec::new(),
             dead_letter: false,

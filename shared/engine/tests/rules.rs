@@ -233,6 +233,22 @@ fn an_idempotency_key_names_one_request() {
             .id,
         first.id
     );
+    // A job may go before its key does: it is not done again.
+    let short = Submission {
+        limits: Limits {
+            result_ttl_ms: 1_000,
+            ..submission(1, 10).limits
+        },
+        ..with("short", b"x")
+    };
+    let job = house.submit(short.clone());
+    house.complete(&house.claim(&job));
+    house.clock.advance(5_000);
+    run(house.engine.sweep()).unwrap();
+    assert!(matches!(
+        run(house.engine.submit(short)),
+        Err(SubmitError::JobGone)
+    ));
     house.clock.advance(25 * 3_600_000);
     assert_ne!(
         house.submit(with("a", b"y")).id,

@@ -21,7 +21,7 @@ pub use answer::{
 };
 pub use encoding::{ContentEncoding, decode_limited};
 pub use error::{Counted, FieldError, WireError};
-pub use limits::{MAX_CHAIN_NODES, MAX_ITERS, SizeLimits};
+pub use limits::{MAX_CHAIN_NODES, MAX_ITERS, MAX_NEIGHBORS, SizeLimits};
 pub use parse::{Body, Format, Parameters, parse};
 pub use payload::{
     PAYLOAD_ALIGN, PayloadDecoder, decode as decode_payload, encode as encode_payload,

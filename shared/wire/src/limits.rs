@@ -5,6 +5,9 @@ pub const MAX_CHAIN_NODES: usize = 100_000;
 /// Most conjugate-gradient iterations that a request may ask for.
 pub const MAX_ITERS: usize = 10_000;
 
+/// Most neighbours of a row that a request may ask for. More than there are rows is as good as all.
+pub const MAX_NEIGHBORS: usize = 1_000_000;
+
 /// Limits on the arrays of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SizeLimits {

@@ -95,9 +95,14 @@ fn json_faults_are_named() {
             "must be a number, got a string",
         ),
         (
-            with(r#""params": {"lamG": null}"#),
-            "params.lamG",
-            "got null",
+            with(r#""params": {"kneighbors": 1000001}"#),
+            "params.kneighbors",
+            "must be at most 1000000",
+        ),
+        (
+            with(r#""diffusion": {"kneighbors": 9223372036854775808}"#),
+            "diffusion.kneighbors",
+            "must be at most 1000000",
         ),
         (
             with(r#""params": {"lamG": NaN}"#),

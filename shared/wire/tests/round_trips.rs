@@ -228,6 +228,31 @@ fn null_stands_for_what_is_left_out_beside_an_array_as_in_json() {
 }
 
 #[test]
+fn null_stands_for_what_is_left_out_within_every_block() {
+    let params = r#"{"kneighbors": null, "lamG": null, "lamC": null, "lamQ": null, "lamP": null,
+        "deterministic_k": null, "neighbor_seed": null}"#;
+    let options = r#"{"dt": null, "max_iters": null, "tol": null, "bundle_k": null,
+        "include_receipt": null, "receipt_detail": null, "signature_mode": null, "array": null}"#;
+    let diffusion = r#"{"enable": null, "beta": null, "gamma": null, "kneighbors": null,
+        "deterministic_k": null, "neighbor_seed": null, "reuse_lattice_graph": null}"#;
+    let blocks = format!(r#""params": {params}, "options": {options}, "diffusion": {diffusion}"#);
+    let nulls = parse_json(&format!(r#"{{"Y": [[1, 2], [3, 4]], {blocks}}}"#));
+    assert_eq!(
+        nulls,
+        parse_json(r#"{"Y": [[1, 2], [3, 4]], "diffusion": {}}"#)
+    );
+    let npy = matrix_bytes(&ndarray::array![[1.0_f32, 2.0], [3.0, 4.0]]);
+    let mut parameters = Parameters::new();
+    parameters.set_document(format!("{{{blocks}}}").into());
+    assert_eq!(parse_npy(&npy, parameters), nulls);
+    // Beside the array, where names may stand by themselves, null switches nothing on.
+    let mut parameters = Parameters::new();
+    let bare = r#"{"lamG": null, "tol": null, "psi_row": null, "gamma": null, "custom_id": null}"#;
+    parameters.set_document(bare.into());
+    assert_eq!(parse_npy(&npy, parameters), parse_npy(&npy, query(&[])));
+}
+
+#[test]
 fn a_row_of_y_can_be_the_query_and_parameters_stand_above_json() {
     let y = ndarray::array![[1.0_f32, 2.0], [3.0, 4.0]];
     let request = parse_npy(

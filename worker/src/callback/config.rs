@@ -47,8 +47,10 @@ impl CallbackConfig {
         Self {
             timeout,
             allow_private: read.flag("OSCILLINK_CALLBACK_ALLOW_PRIVATE", defaults.allow_private),
-            max_concurrent: read.count("OSCILLINK_CALLBACK_CONCURRENCY", defaults.max_concurrent),
-            max_per_host: read.count("OSCILLINK_CALLBACK_HOST_CONCURRENCY", defaults.max_per_host),
+            max_concurrent: read
+                .parallel("OSCILLINK_CALLBACK_CONCURRENCY", defaults.max_concurrent),
+            max_per_host: read
+                .parallel("OSCILLINK_CALLBACK_HOST_CONCURRENCY", defaults.max_per_host),
         }
     }
 

@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use oscillink_domain::Job;
 use oscillink_domain::job::{Failure, FailureClass};
-use oscillink_domain::tier::Overrides;
-use oscillink_domain::{Job, Limits};
 use oscillink_engine::{Attempt, EngineError};
 use oscillink_ports::{PortError, Verdict};
 use oscillink_telemetry::metrics::{KindStage, StatusLabel};
@@ -115,9 +114,10 @@ impl Worker {
 
     fn context(&self, job: &Job) -> RunContext {
         let baseline = &self.inner.engine.config().baseline;
-        let signs = Limits::of(job.tier, baseline, &Overrides::default()).signed_receipts;
+        let signs = job.signs(baseline);
+        let secret = self.inner.config.receipt_secret.clone();
         RunContext {
-            receipt_secret: self.inner.config.receipt_secret.clone().filter(|_| signs),
+            receipt_secret: secret.filter(|_| signs.receipts),
             null_cap: self.inner.config.null_cap,
         }
     }

@@ -71,11 +71,22 @@ pub(crate) fn encoded(body: &serde_json::Value) -> Bytes {
 
 impl Shop {
     pub(crate) async fn submit(&self, payload: Bytes, memory_bytes: u64) -> Job {
+        let none = Overrides::default();
+        self.submit_with(payload, memory_bytes, &none).await
+    }
+
+    /// As a pro key with overrides submits it.
+    pub(crate) async fn submit_with(
+        &self,
+        payload: Bytes,
+        memory_bytes: u64,
+        overrides: &Overrides,
+    ) -> Job {
         let submission = Submission {
             key_id: KeyId::from_random([1; 16]),
             key_hash: Sha256Hex::of(b"k"),
             tier: Tier::Pro,
-            limits: Limits::of(Tier::Pro, &Baseline::default(), &Overrides::default()),
+            limits: Limits::of(Tier::Pro, &Baseline::default(), overrides),
             kind: JobKind::Settle,
             n: 4,
             d: 3,

@@ -72,6 +72,7 @@ class Limits:
     result_ttl_s: int
     window_units: Optional[int] = None
     monthly_units: Optional[int] = None
+    max_job_dim: Optional[int] = None
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ impl<'a> EventView<'a> {
 
 /// Which messages.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EventQuery {
     status: Option<String>,
     limit: Option<String>,

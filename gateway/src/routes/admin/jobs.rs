@@ -11,7 +11,7 @@ use oscillink_engine::{JobFilter, JobsMatching, Page};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::error::Problem;
+use crate::error::{Kind, Problem};
 use crate::extract::{Admin, Document, Queried, no_such_job};
 use crate::openapi::{self as api, Api, Operation};
 use crate::routes::jobs::{named, since};
@@ -99,6 +99,7 @@ pub(super) fn listed(page: &Page<Job>) -> Response {
 
 /// The query of `GET /v1/admin/jobs`.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct JobsQuery {
     key_id: Option<String>,
     queue: Option<String>,
@@ -180,8 +181,15 @@ pub async fn retry(
     _: Admin,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let submitted = app.engine().retry_dead_letter(&job_id(&id)?).await?;
-    let submitted = submitted.ok_or_else(no_such_job)?;
+    let id = job_id(&id)?;
+    let Some(submitted) = app.engine().retry_dead_letter(&id).await? else {
+        let job = app.engine().any_job(&id).await?.ok_or_else(no_such_job)?;
+        let detail = format!(
+            "the job is {} and no dead letter; only jobs that failed for good can be retried",
+            job.status
+        );
+        return Err(Problem::new(Kind::Conflict, detail));
+    };
     let view = Json(AdminJob::of(&submitted.job));
     Ok((StatusCode::ACCEPTED, view).into_response())
 }
@@ -219,15 +227,30 @@ impl Filter {
             status: self.status,
             created_before: created_before.transpose()?,
         };
-        let given = self.key_id.is_some()
-            || self.queue.is_some()
-            || self.kind.is_some()
-            || self.status.is_some()
-            || self.created_before.is_some();
-        if given == self.all {
-            let detail =
-                "give a filter (key_id, queue, kind, status, created_before) or \"all\": true";
-            return Err(Problem::field("body", detail));
+        let given: Vec<_> = [
+            ("key_id", self.key_id.is_some()),
+            ("queue", self.queue.is_some()),
+            ("kind", self.kind.is_some()),
+            ("status", self.status.is_some()),
+            ("created_before", self.created_before.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(name, given)| given.then_some(name))
+        .collect();
+        match (given.as_slice(), self.all) {
+            ([], false) => {
+                let detail =
+                    "give a filter (key_id, queue, kind, status, created_before) or \"all\": true";
+                return Err(Problem::field("body", detail));
+            }
+            ([_, ..], true) => {
+                let detail = format!(
+                    "means every job and cannot stand beside a filter ({}); leave one out",
+                    given.join(", ")
+                );
+                return Err(Problem::field("all", detail));
+            }
+            _ => {}
         }
         let limit = self.limit.unwrap_or(DEFAULT_ACTIONS);
         if !(1..=MAX_ACTIONS).contains(&limit) {
@@ -262,6 +285,11 @@ pub async fn cancel_matching(
             "cursor",
             "is for retries: cancelled jobs are not met again",
         ));
+    }
+    if let Some(status) = matching.status.filter(|status| status.is_terminal()) {
+        let detail =
+            format!("{status} jobs have ended; only queued and running ones are cancelled");
+        return Err(Problem::field("status", detail));
     }
     let bulk = app.engine().cancel_matching(&matching, limit).await?;
     let view = CancelledMany {

@@ -1,5 +1,7 @@
 //! Keys of customers: make, look, change, rotate, revoke; what they have used.
 
+use std::fmt::Formatter;
+
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -8,7 +10,8 @@ use axum::{Extension, Json};
 use oscillink_domain::tier::Overrides;
 use oscillink_domain::{ApiKey, KeyId, KeyRecord, KeyStatus, Tier};
 use oscillink_engine::{IssuedKey, KeyError, NewKey};
-use serde::de::Error as _;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 
@@ -16,7 +19,7 @@ use super::once::{EffectId, ShowsSecret};
 use crate::error::{Kind, Problem};
 use crate::extract::{Admin, Document, Queried};
 use crate::openapi::{self as api, Api, Operation};
-use crate::routes::keys::{RotateQuery, overlap_ms};
+use crate::routes::keys::{RotateBody, RotateQuery, overlap_ms};
 use crate::routes::lists::{PageQuery, opaque};
 use crate::routes::usage::{self, LedgerQuery};
 use crate::routes::views::{KeyView, ListView, UsageAnswer};
@@ -68,11 +71,25 @@ pub struct Create {
 
 /// Overrides as an object: a list of values without names is not meant.
 fn overrides<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Overrides>, D::Error> {
-    let Some(members) = Option::<serde_json::Map<_, _>>::deserialize(deserializer)? else {
-        return Ok(None);
-    };
-    let parsed = serde_json::from_value(members.into());
-    parsed.map(Some).map_err(D::Error::custom)
+    struct Object;
+
+    impl<'de> Visitor<'de> for Object {
+        type Value = Option<Overrides>;
+
+        fn expecting(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Self::Value, A::Error> {
+            Overrides::deserialize(MapAccessDeserializer::new(members)).map(Some)
+        }
+    }
+
+    deserializer.deserialize_any(Object)
 }
 
 /// `POST /v1/admin/keys`: enterprise keys start pending.
@@ -162,8 +179,9 @@ pub async fn rotate(
     effect: Option<Extension<EffectId>>,
     Path(id): Path<String>,
     Queried(query): Queried<RotateQuery>,
+    Document(body): Document<RotateBody>,
 ) -> Result<Response, Problem> {
-    let (key_id, overlap_ms) = (key_id(&id)?, overlap_ms(&query)?);
+    let (key_id, overlap_ms) = (key_id(&id)?, overlap_ms(&query, &body)?);
     let issued = match effect {
         None => app.engine().rotate_key(&key_id, overlap_ms).await,
         Some(Extension(effect)) => {
@@ -312,6 +330,8 @@ pub(super) fn describe(api: Api) -> Api {
     let changed = key(changed).body(json, "KeyChange", example).may_be_empty();
     let rotated = key(rotated).idempotent();
     let rotated = rotated.query("overlap_seconds", "How long the old secret works", overlap);
+    let rotated = rotated.body(json, "Rotation", json!({"overlap_seconds": 3_600}));
+    let rotated = rotated.may_be_empty();
     let rows = key(rows).paged().query("format", "The form", format);
     api.route("/keys", get_route(list).post(create), [listed, made])
         .route(

@@ -10,7 +10,7 @@ use crate::callback::Callback;
 use crate::hash::Sha256Hex;
 use crate::id::{JobId, KeyId};
 use crate::quota::Reservation;
-use crate::tier::Tier;
+use crate::tier::{Baseline, Limits, Overrides, Tier};
 use crate::time::Timestamp;
 use crate::units::Units;
 
@@ -197,6 +197,24 @@ pub struct AttemptFailure {
     pub failure: Failure,
 }
 
+/// What of a job's outcome is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signs {
+    /// Its receipts.
+    pub receipts: bool,
+    /// Its ledger row.
+    pub usage: bool,
+}
+
+impl From<&Limits> for Signs {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            receipts: limits.signed_receipts,
+            usage: limits.signed_usage,
+        }
+    }
+}
+
 /// The job record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
@@ -264,6 +282,10 @@ pub struct Job {
     pub result: Option<ResultRef>,
     /// How long its result is kept, ms.
     pub result_ttl_ms: i64,
+    /// What of its outcome is signed, as its key's limits said at submission. Jobs from before this
+    /// was kept have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signs: Option<Signs>,
     /// Why it failed for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
@@ -293,4 +315,14 @@ pub struct Job {
     /// How far that report is, once the job has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback: Option<Callback>,
+}
+
+impl Job {
+    /// What of its outcome is signed: what the key's limits said at submission, or, of jobs that do
+    /// not remember, what their tier says.
+    #[must_use]
+    pub fn signs(&self, baseline: &Baseline) -> Signs {
+        self.signs
+            .unwrap_or_else(|| (&Limits::of(self.tier, baseline, &Overrides::default())).into())
+    }
 }

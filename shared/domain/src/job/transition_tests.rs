@@ -3,9 +3,9 @@
 use super::*;
 use crate::hash::Sha256Hex;
 use crate::id::{JobId, KeyId};
-use crate::job::record::{ContentRef, JobKind, QueueName};
+use crate::job::record::{ContentRef, JobKind, QueueName, Signs};
 use crate::quota::Reservation;
-use crate::tier::Tier;
+use crate::tier::{Baseline, Tier};
 use crate::units::Units;
 
 const LEASE: i64 = 30_000;
@@ -53,6 +53,7 @@ fn job() -> Job {
         payload: content(),
         result: None,
         result_ttl_ms: 100,
+        signs: None,
         error: None,
         history: Vec::new(),
         dead_letter: false,
@@ -241,4 +242,24 @@ fn backoff_doubles_within_its_bounds() {
             );
         }
     }
+}
+
+#[test]
+fn a_job_remembers_what_is_signed_and_older_ones_follow_their_tier() {
+    let base = Baseline::default();
+    let mut stored = serde_json::to_value(job()).unwrap();
+    assert_eq!(stored.get("signs"), None);
+    let older: Job = serde_json::from_value(stored.clone()).unwrap();
+    let tier = Signs {
+        receipts: true,
+        usage: false,
+    };
+    assert_eq!(older.signs(&base), tier);
+    stored["signs"] = serde_json::json!({"receipts": false, "usage": true});
+    let newer: Job = serde_json::from_value(stored).unwrap();
+    let own = Signs {
+        receipts: false,
+        usage: true,
+    };
+    assert_eq!(newer.signs(&base), own);
 }

@@ -41,6 +41,10 @@ pub async fn client(world: Rc<Shared>, client: usize) {
                 Err(SubmitError::IdempotencyMismatch) => {
                     panic!("the same request was called another")
                 }
+                Err(SubmitError::JobGone) => {
+                    world.note("submitted again after the job was removed");
+                    break None;
+                }
                 Err(SubmitError::Port(_)) => {
                     world.note("submit outcome unknown");
                     if attempts > 3 {

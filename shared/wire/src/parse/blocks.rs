@@ -7,7 +7,7 @@ use oscillink_lattice::{DiffusionParams, Lambdas, Params, ReceiptDetail, SettleO
 
 use super::value::Value;
 use crate::error::FieldError;
-use crate::limits::MAX_ITERS;
+use crate::limits::{MAX_ITERS, MAX_NEIGHBORS};
 use crate::request::{AnswerOptions, ArrayName, SignatureMode};
 
 /// A named group of parameters.
@@ -17,8 +17,14 @@ pub(crate) trait Block {
     /// Its fields.
     const NAMES: &'static [&'static str];
 
-    /// Sets a field that is one of `NAMES`.
+    /// Sets a field that is one of `NAMES` to a value other than null.
     fn set(&mut self, name: &str, value: &Value<'_>) -> Result<(), String>;
+
+    /// Sets a field that is one of `NAMES`; null is how clients with a value for every field say that
+    /// it is left out.
+    fn put(&mut self, name: &str, value: &Value<'_>) -> Result<(), String> {
+        value.optional(|value| self.set(name, value)).map(|_| ())
+    }
 }
 
 /// `params`.
@@ -67,7 +73,7 @@ impl Block for ParamsBlock {
             "lamQ" => self.lambdas.q = value.float()?,
             "lamP" => self.lambdas.p = value.float()?,
             "deterministic_k" => self.deterministic_k = value.flag()?,
-            _ => self.neighbor_seed = value.optional(Value::integer)?,
+            _ => self.neighbor_seed = Some(value.integer()?),
         }
         Ok(())
     }
@@ -75,6 +81,7 @@ impl Block for ParamsBlock {
 
 impl ParamsBlock {
     pub(crate) fn check(&self) -> Result<Params, FieldError> {
+        check_neighbors(Self::PATH, self.kneighbors)?;
         let params = Params::new(self.kneighbors, self.lambdas)?;
         Ok(params
             .with_deterministic_k(self.deterministic_k)
@@ -117,7 +124,7 @@ impl Block for OptionsBlock {
             "tol" => self.tol = value.float()?,
             // Zero is how callers of the library say "no bundle".
             "bundle_k" => {
-                self.answer.bundle_k = value.optional(Value::count)?.filter(|k| *k > 0);
+                self.answer.bundle_k = Some(value.count()?).filter(|k| *k > 0);
             }
             "include_receipt" => self.answer.include_receipt = value.flag()?,
             "receipt_detail" => self.answer.receipt_detail = receipt_detail(value)?,
@@ -197,9 +204,9 @@ impl Block for DiffusionBlock {
             "enable" => self.enable = value.flag()?,
             "beta" => self.beta = value.float()?,
             "gamma" => self.gamma = value.float()?,
-            "kneighbors" => self.kneighbors = value.optional(Value::count)?,
+            "kneighbors" => self.kneighbors = Some(value.count()?),
             "deterministic_k" => self.deterministic_k = value.flag()?,
-            "neighbor_seed" => self.neighbor_seed = value.optional(Value::integer)?,
+            "neighbor_seed" => self.neighbor_seed = Some(value.integer()?),
             _ => self.reuse_lattice_graph = value.flag()?,
         }
         Ok(())
@@ -209,6 +216,7 @@ impl Block for DiffusionBlock {
 impl DiffusionBlock {
     /// The parameters, checked also when they are switched off.
     pub(crate) fn check(&self) -> Result<Option<DiffusionParams>, FieldError> {
+        check_neighbors(Self::PATH, self.kneighbors.unwrap_or(1))?;
         let params = DiffusionParams::new(self.beta, self.gamma)?
             .with_kneighbors(self.kneighbors)?
             .with_deterministic_k(self.deterministic_k)
@@ -216,6 +224,14 @@ impl DiffusionBlock {
             .with_reuse_lattice_graph(self.reuse_lattice_graph);
         Ok(self.enable.then_some(params))
     }
+}
+
+fn check_neighbors(path: &str, kneighbors: usize) -> Result<(), FieldError> {
+    if kneighbors > MAX_NEIGHBORS {
+        let detail = format!("must be at most {MAX_NEIGHBORS}");
+        return Err(FieldError::new(format!("{path}.kneighbors"), detail));
+    }
+    Ok(())
 }
 
 fn receipt_detail(value: &Value<'_>) -> Result<ReceiptDetail, String> {
@@ -236,7 +252,6 @@ fn signature_mode(value: &Value<'_>) -> Result<SignatureMode, String> {
 
 fn arrays(value: &Value<'_>) -> Result<BTreeSet<ArrayName>, String> {
     match value {
-        Value::Null => Ok(BTreeSet::new()),
         Value::List(items) => items.iter().map(|item| item.text()?.parse()).collect(),
         _ => Ok(BTreeSet::from([value.text()?.parse()?])),
     }

@@ -125,7 +125,7 @@ fn block<B: Block>(reader: &mut Reader<'_>, block: &mut B) -> Result<bool, WireE
         }
         let value = reader.value(&path)?;
         block
-            .set(&name, &value)
+            .put(&name, &value)
             .map_err(|detail| WireError::field(path, detail))?;
         seen.push(name);
         Ok(())

@@ -145,20 +145,21 @@ pub(crate) fn canonical(name: &str) -> Option<String> {
     })
 }
 
-/// Sets the parameter that `name` stands for.
+/// Sets the parameter that `name` stands for. Null leaves what is there, and switches nothing on.
 pub(crate) fn assign(draft: &mut Draft, name: &str, value: &Value<'_>) -> Result<(), FieldError> {
     let fault = |detail| FieldError::new(canonical(name).unwrap_or_default(), detail);
     let place = place(name).ok_or_else(|| FieldError::new(name, "is not a parameter"))?;
+    if value.is_null() {
+        return Ok(());
+    }
     let text = |value: &Value<'_>| value.text().map(str::to_owned);
     let outcome = match place {
         Place::PsiRow => value.count().map(|row| draft.psi_row = Some(row)),
-        Place::CallbackUrl => value.optional(text).map(|url| draft.callback_url = url),
-        Place::CustomId => value.optional(text).map(|id| draft.custom_id = id),
-        Place::Diffusion => value.optional(Value::flag).map(|enable| {
-            if let Some(enable) = enable {
-                draft.diffusion.get_or_insert_default().enable = enable;
-            }
-        }),
+        Place::CallbackUrl => text(value).map(|url| draft.callback_url = Some(url)),
+        Place::CustomId => text(value).map(|id| draft.custom_id = Some(id)),
+        Place::Diffusion => value
+            .flag()
+            .map(|enable| draft.diffusion.get_or_insert_default().enable = enable),
         Place::InParams(field) => draft.params.set(field, value),
         Place::InOptions(field) => draft.options.set(field, value),
         Place::InDiffusion(field) => draft.diffusion.get_or_insert_default().set(field, value),
