@@ -135,6 +135,15 @@ def test_a_job_that_fails(connect: Connect, small: Server) -> None:
 
 
 def test_an_interrupted_wait_cancels_its_job(small: Server) -> None:
+    # What starts the tests may have had interrupts ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        interrupt_a_wait(small)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def interrupt_a_wait(small: Server) -> None:
     with Client(small.url, small.new_key()) as client, small.paused():
 
         def interrupt() -> None:
