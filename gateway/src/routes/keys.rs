@@ -40,19 +40,20 @@ pub struct RotateBody {
 /// How long the old secrets go on working.
 pub fn overlap_ms(query: &RotateQuery, body: &RotateBody) -> Result<i64, Problem> {
     let field = "overlap_seconds";
-    let overlap_s = match (&query.overlap_seconds, body.overlap_seconds) {
-        (None, None) => Some(DEFAULT_OVERLAP_S),
-        (Some(text), None) => text.parse().ok(),
-        (None, Some(seconds)) => Some(seconds),
-        (Some(_), Some(_)) => {
-            let detail = "is given twice, in the query and in the body";
-            return Err(Problem::field(field, detail));
-        }
+    let wrong = || Problem::field(field, format!("must be 0 to {MAX_OVERLAP_S}"));
+    let named = match &query.overlap_seconds {
+        None => None,
+        Some(text) => Some(text.parse::<i64>().map_err(|_| wrong())?),
     };
-    overlap_s
-        .filter(|s| (0..=MAX_OVERLAP_S).contains(s))
-        .map(|s| s * 1_000)
-        .ok_or_else(|| Problem::field(field, format!("must be 0 to {MAX_OVERLAP_S}")))
+    let mut overlap_s = None;
+    // Where both say something, the shorter time is what nobody will be sorry for.
+    for seconds in [named, body.overlap_seconds].into_iter().flatten() {
+        if !(0..=MAX_OVERLAP_S).contains(&seconds) {
+            return Err(wrong());
+        }
+        overlap_s = Some(overlap_s.map_or(seconds, |other: i64| other.min(seconds)));
+    }
+    Ok(overlap_s.unwrap_or(DEFAULT_OVERLAP_S) * 1_000)
 }
 
 /// A new secret, shown this once.

@@ -558,8 +558,6 @@ async fn a_filter_that_cannot_be_meant_is_explained() {
     assert_eq!(both.fields(), ["all"]);
     let detail = both.problem(400);
     assert!(detail.contains("filter (status)"), "{detail}");
-    let ended = post(&house, "/jobs/cancel", json!({"status": "done"})).await;
-    assert_eq!(ended.fields(), ["status"]);
     let none = post(&house, "/jobs/cancel", json!({})).await;
     assert!(none.problem(400).contains("give a filter"));
 }

@@ -149,7 +149,7 @@ async fn rotations_ignore_nothing_that_they_are_told() {
             ("", r#"{"overlap_seconds": "soon"}"#, "overlap_seconds"),
             (
                 "?overlap_seconds=0",
-                r#"{"overlap_seconds": 0}"#,
+                r#"{"overlap_seconds": -2}"#,
                 "overlap_seconds",
             ),
             ("", "0", "body"),
@@ -164,7 +164,11 @@ async fn rotations_ignore_nothing_that_they_are_told() {
         assert_eq!(empty.status, 200, "{path}");
     }
     let rotated = house
-        .post(&key, "/v1/keys/self/rotate", r#"{"overlap_seconds": 0}"#)
+        .post(
+            &key,
+            "/v1/keys/self/rotate?overlap_seconds=60",
+            r#"{"overlap_seconds": 0}"#,
+        )
         .await;
     assert_eq!(rotated.status, 200);
     house.get(&key, "/v1/keys/self").await.problem(401);

@@ -286,11 +286,6 @@ pub async fn cancel_matching(
             "is for retries: cancelled jobs are not met again",
         ));
     }
-    if let Some(status) = matching.status.filter(|status| status.is_terminal()) {
-        let detail =
-            format!("{status} jobs have ended; only queued and running ones are cancelled");
-        return Err(Problem::field("status", detail));
-    }
     let bulk = app.engine().cancel_matching(&matching, limit).await?;
     let view = CancelledMany {
         cancelled: bulk.ended,
