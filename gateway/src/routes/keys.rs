@@ -34,7 +34,8 @@ pub struct RotateQuery {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RotateBody {
-    overlap_seconds: Option<i64>,
+    /// JSON knows one kind of number: 60.0 is a whole one.
+    overlap_seconds: Option<f64>,
 }
 
 /// How long the old secrets go on working.
@@ -45,9 +46,14 @@ pub fn overlap_ms(query: &RotateQuery, body: &RotateBody) -> Result<i64, Problem
         None => None,
         Some(text) => Some(text.parse::<i64>().map_err(|_| wrong())?),
     };
+    let stated = match body.overlap_seconds {
+        None => None,
+        Some(seconds) if seconds.fract() == 0.0 => Some(seconds as i64),
+        Some(_) => return Err(wrong()),
+    };
     let mut overlap_s = None;
     // Where both say something, the shorter time is what nobody will be sorry for.
-    for seconds in [named, body.overlap_seconds].into_iter().flatten() {
+    for seconds in [named, stated].into_iter().flatten() {
         if !(0..=MAX_OVERLAP_S).contains(&seconds) {
             return Err(wrong());
         }

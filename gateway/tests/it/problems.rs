@@ -167,7 +167,7 @@ async fn rotations_ignore_nothing_that_they_are_told() {
         .post(
             &key,
             "/v1/keys/self/rotate?overlap_seconds=60",
-            r#"{"overlap_seconds": 0}"#,
+            r#"{"overlap_seconds": 0.0}"#,
         )
         .await;
     assert_eq!(rotated.status, 200);
