@@ -6,6 +6,7 @@
 )]
 
 mod admin;
+mod admin_input;
 mod bodies;
 mod callbacks;
 mod harness;
